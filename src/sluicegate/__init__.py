@@ -1,0 +1,1 @@
+"""Watches every account transaction as it happens and stops fraud rings before the money is gone."""

@@ -1,0 +1,1 @@
+"""What the bank and the desk exchange: transactions, alerts, measures, money. No IO."""

@@ -1,0 +1,1 @@
+"""Files of transactions in, files of scores out."""

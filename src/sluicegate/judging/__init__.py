@@ -1,0 +1,1 @@
+"""Patterns and judgements over features. No IO."""

@@ -1,0 +1,1 @@
+"""What is remembered of each account, and the kernel that reads and updates it. No IO."""

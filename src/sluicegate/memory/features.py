@@ -1,0 +1,274 @@
+"""The feature table: every number a pattern may ask for, with its unit, definition and source.
+
+A feature vector is `float64[FEATURE_COUNT]` for one leg of one account: the account row as it was
+before the leg, plus the leg. NULL is NaN. Windows end at the anchor, the later of the leg's time
+and the account's latest event time, and are compared in whole seconds: a leg at second `s` lies in
+a window of `w` seconds when `anchor - s <= w`. "Ring" means the 16 latest legs of that side in
+order of arrival, plus this leg: exact up to 16, a lower bound beyond.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+HOUR: Final = 3_600
+DAY: Final = 86_400
+
+DECAY_SECONDS: Final = {"1h": HOUR, "6h": 6 * HOUR, "1d": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
+"""Time constants of the decayed counts and sums: after this long a leg weighs 1/e."""
+
+SMALL_MINOR: Final = 100_00
+"""A leg of at most 100.00 can be a test payment."""
+LARGE_MINOR: Final = 10_000_00
+"""A movement above 10,000.00 counts as large (Yinfa 2017 no. 99, structuring)."""
+BANDS_MINOR: Final = ((9_000_00, 10_000_00), (19_000_00, 20_000_00), (49_000_00, 50_000_00))
+"""Half-open bands just below reporting lines, where structured amounts gather."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One row of the feature table."""
+
+    name: str
+    unit: str
+    definition: str
+    source: str
+    provenance: bool = False
+
+
+def _decayed() -> list[Feature]:
+    return [
+        Feature(
+            f"{side}_{what}_decayed_{scale}",
+            "CNY" if what == "sum" else "legs",
+            f"{what} of {side}s, each weighing exp(-age / {scale}), this leg included",
+            "decayed rates at several scales",
+        )
+        for scale in DECAY_SECONDS
+        for what in ("count", "sum")
+        for side in ("inflow", "outflow")
+    ]
+
+
+def _provenance() -> list[Feature]:
+    carried = {
+        "score": ("score in [0, 1]", "judgement of the departure"),
+        "covered_1h": ("share", "covered_1h of the payer at the departure"),
+        "covered_3d": ("share", "covered_3d of the payer at the departure"),
+        "chain_depth": ("hops", "chain_depth of the payer at the departure"),
+        "sources_24h": ("accounts", "sources_24h of the payer at the departure"),
+        "targets_24h": ("accounts", "targets_24h of the payer at the departure"),
+        "age_days": ("days", "age_days of the payer at the departure"),
+        "pair_new": ("0 or 1", "pair_new as the payer's row sees it"),
+        "amount_z": ("standard deviations", "amount_z of the payer at the departure"),
+        "pass_through_gap_24h": ("share", "pass_through_gap_24h of the payer at the departure"),
+        "suspicion_out": ("share", "suspicion_out of the payer before the departure"),
+        "silent_days": ("days", "silent_days of the payer at the departure"),
+    }
+    return [
+        Feature(
+            f"payer_{name}",
+            unit,
+            f"{definition}; NULL on a departure and for cash in",
+            "provenance",
+            True,
+        )
+        for name, (unit, definition) in carried.items()
+    ]
+
+
+FEATURES: Final[tuple[Feature, ...]] = (
+    Feature("amount", "CNY", "amount of this leg", "transaction"),
+    Feature("is_cash", "0 or 1", "1 when the transaction has no other account", "transaction"),
+    Feature("local_hour", "hours", "local time of day of this leg, 0 up to 24", "transaction"),
+    Feature(
+        "pair_new",
+        "0 or 1",
+        "1 when no leg with this counterparty is remembered, either way; NULL for cash",
+        "pair",
+    ),
+    Feature(
+        "age_days", "days", "time since the first leg of the account; NULL on the first", "activity"
+    ),
+    Feature(
+        "silent_days",
+        "days",
+        "time since the latest leg of the account, 0 for a late leg; NULL on the first",
+        "activity",
+    ),
+    Feature(
+        "since_inflow_s",
+        "s",
+        "time since the latest inflow, 0 for a late leg; NULL without one",
+        "activity",
+    ),
+    Feature(
+        "since_outflow_s",
+        "s",
+        "time since the latest outflow, 0 for a late leg; NULL without one",
+        "activity",
+    ),
+    Feature("inflow_count", "legs", "inflows in the life of the account", "activity"),
+    Feature("outflow_count", "legs", "outflows in the life of the account", "activity"),
+    Feature("inflow_1h", "CNY", "inflows of the last 1 h", "ring"),
+    Feature("outflow_1h", "CNY", "outflows of the last 1 h", "ring"),
+    Feature("inflow_24h", "CNY", "inflows of the last 24 h", "ring"),
+    Feature("outflow_24h", "CNY", "outflows of the last 24 h", "ring"),
+    Feature("inflow_count_1h", "legs", "number of inflows of the last 1 h", "ring"),
+    Feature("outflow_count_1h", "legs", "number of outflows of the last 1 h", "ring"),
+    Feature("inflow_count_24h", "legs", "number of inflows of the last 24 h", "ring"),
+    Feature("outflow_count_24h", "legs", "number of outflows of the last 24 h", "ring"),
+    Feature("sources_8h", "accounts", "distinct payers of the last 8 h, cash not counted", "ring"),
+    Feature("targets_8h", "accounts", "distinct payees of the last 8 h, cash not counted", "ring"),
+    Feature(
+        "sources_24h", "accounts", "distinct payers of the last 24 h, cash not counted", "ring"
+    ),
+    Feature(
+        "targets_24h", "accounts", "distinct payees of the last 24 h, cash not counted", "ring"
+    ),
+    Feature(
+        "small_same_pair_24h",
+        "legs",
+        "earlier legs of this side with this counterparty in the last 24 h of at most 100.00",
+        "ring",
+    ),
+    Feature(
+        "pass_through_gap_24h",
+        "share",
+        "newest opposite legs of the last 24 h, summed one after another: the smallest |sum - amount| / amount; NULL without one",
+        "ring",
+    ),
+    Feature(
+        "pass_through_legs_24h",
+        "legs",
+        "how many of the newest opposite legs give that smallest gap; NULL without one",
+        "ring",
+    ),
+    Feature(
+        "covered_1h",
+        "share",
+        "share of this outflow that inflows of the last 1 h, not yet passed on, cover (newest first); NULL on an inflow",
+        "pass-through",
+    ),
+    Feature("covered_24h", "share", "the same for inflows of the last 24 h", "pass-through"),
+    Feature("covered_3d", "share", "the same for inflows of the last 3 d", "pass-through"),
+    Feature(
+        "passed_on_1h",
+        "share",
+        "share of the inflows of the last 1 h that has left again, this outflow included; NULL without an inflow",
+        "pass-through",
+    ),
+    Feature(
+        "chain_depth",
+        "hops",
+        "hops that the money of this outflow has made within 1 h each: 1 + the deepest covering inflow when covered_1h >= 0.5, else 0; on an inflow: the depth it arrives with",
+        "pass-through",
+    ),
+    Feature(
+        "inflow_7d",
+        "CNY",
+        "inflows of today and the 6 local days before (5 working days)",
+        "daily buckets",
+    ),
+    Feature(
+        "outflow_7d",
+        "CNY",
+        "outflows of today and the 6 local days before (5 working days)",
+        "daily buckets",
+    ),
+    Feature(
+        "inflow_count_7d",
+        "legs",
+        "number of inflows of today and the 6 local days before",
+        "daily buckets",
+    ),
+    Feature(
+        "outflow_count_7d",
+        "legs",
+        "number of outflows of today and the 6 local days before",
+        "daily buckets",
+    ),
+    Feature(
+        "large_inflows_10d",
+        "legs",
+        "inflows above 10,000.00 of today and the 9 local days before",
+        "daily buckets",
+    ),
+    Feature(
+        "large_outflows_10d",
+        "legs",
+        "outflows above 10,000.00 of today and the 9 local days before",
+        "daily buckets",
+    ),
+    Feature(
+        "band_inflows_10d",
+        "legs",
+        "inflows in [9,000, 10,000), [19,000, 20,000) or [49,000, 50,000) of today and the 9 local days before",
+        "daily buckets",
+    ),
+    Feature(
+        "band_outflows_10d",
+        "legs",
+        "outflows in [9,000, 10,000), [19,000, 20,000) or [49,000, 50,000) of today and the 9 local days before",
+        "daily buckets",
+    ),
+    Feature(
+        "largest_inflow_91d",
+        "CNY",
+        "largest earlier inflow of this 30-day block and the 3 before (90 to 120 d); NULL without one",
+        "blocks of 30 days",
+    ),
+    Feature(
+        "largest_outflow_91d",
+        "CNY",
+        "largest earlier outflow of this 30-day block and the 3 before (90 to 120 d); NULL without one",
+        "blocks of 30 days",
+    ),
+    *_decayed(),
+    Feature(
+        "amount_z",
+        "standard deviations",
+        "log amount of this leg against the account's own mean and deviation of that side before it; NULL with fewer than 5 earlier legs or a deviation below 0.05",
+        "slow statistics",
+    ),
+    Feature(
+        "new_source_share",
+        "share",
+        "EWMA (0.1) of pair_new over inflows before this leg",
+        "slow statistics",
+    ),
+    Feature(
+        "new_target_share",
+        "share",
+        "EWMA (0.1) of pair_new over outflows before this leg",
+        "slow statistics",
+    ),
+    Feature(
+        "suspicion_in",
+        "share",
+        "EWMA (0.05) of payer_covered_3d x pair_new over inflows before this leg",
+        "slow statistics",
+    ),
+    Feature(
+        "suspicion_out",
+        "share",
+        "EWMA (0.05) of covered_3d x pair_new over outflows before this leg",
+        "slow statistics",
+    ),
+    Feature(
+        "sources_60d",
+        "accounts",
+        "estimate of distinct payers of this 30-day block and the one before, cash not counted",
+        "sketch of 64 bits a block",
+    ),
+    Feature(
+        "targets_60d",
+        "accounts",
+        "estimate of distinct payees of this 30-day block and the one before, cash not counted",
+        "sketch of 64 bits a block",
+    ),
+    *_provenance(),
+)
+
+FEATURE_COUNT: Final = len(FEATURES)
+FEATURE_INDEX: Final = {feature.name: index for index, feature in enumerate(FEATURES)}
+PROVENANCE_COUNT: Final = sum(feature.provenance for feature in FEATURES)

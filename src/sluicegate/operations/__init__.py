@@ -1,0 +1,1 @@
+"""Running it: embedded broker, supervision, metrics, demo, benchmark."""

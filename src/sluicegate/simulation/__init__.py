@@ -1,0 +1,1 @@
+"""A seeded city with planted frauds, and an auditor that shares no code with the pipeline."""
