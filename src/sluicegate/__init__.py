@@ -1,1 +1,1 @@
-"""Watches every account transaction as it happens and stops fraud rings before the money is gone."""
+"""Watches every account transaction as it happens, and stops fraud while there is money left."""

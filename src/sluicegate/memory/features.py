@@ -70,7 +70,7 @@ def _provenance() -> list[Feature]:
             unit,
             f"{definition}; NULL on a departure and for cash in",
             "provenance",
-            True,
+            provenance=True,
         )
         for name, (unit, definition) in carried.items()
     ]
