@@ -1,0 +1,198 @@
+"""Account memory: the rows of one partition, an index by account, and what changed."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sluicegate.errors import Problem
+from sluicegate.memory.features import FEATURE_COUNT
+from sluicegate.memory.row import LEG, ROW
+from sluicegate.memory.step import (
+    META,
+    first_invalid,
+    judge_legs,
+    put_rows,
+    regrow,
+    step_legs,
+    step_transactions,
+)
+
+Records = npt.NDArray[np.void]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Kernel = Callable[[int, Floats, Floats], float]
+
+_FIRST_SLOTS: Final = 1 << 14
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """What judges: a compiled pattern set, how many patterns it has, and what counts as a hit."""
+
+    kernel: Kernel
+    pattern_count: int
+    threshold: float
+    utc_offset_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """Result of stepping `n` legs; `h` of them are hits (score at or above the threshold)."""
+
+    scores: Floats  # float64[n]
+    arrivals: Records  # LEG[m], in the order of their departures
+    hits: Ints  # int64[h], indexes into the legs
+    hit_features: Floats  # float64[h, FEATURE_COUNT]
+    hit_strengths: Floats  # float64[h, patterns]
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """Result of stepping `n` whole transactions; NaN where a side does not exist."""
+
+    payer_scores: Floats
+    payee_scores: Floats
+    hits: Ints
+    hit_sides: npt.NDArray[np.int8]
+    hit_features: Floats
+    hit_strengths: Floats
+
+
+class AccountMemory:
+    """Rows of up to `capacity` accounts; address space is reserved, pages come as rows do.
+
+    Rows never move: the operating system backs the reserved array page by page, so growing costs
+    nothing and copies nothing. Only the index (8 bytes a slot, at most half full) is moved.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._rows: Records = np.zeros(capacity, ROW)
+        self._dirty = np.zeros(capacity, np.uint8)
+        self._slots = np.zeros(_FIRST_SLOTS, np.uint64)
+        self._meta = np.zeros(META, np.int64)
+
+    def __len__(self) -> int:
+        """Number of accounts remembered."""
+        return int(self._meta[0])
+
+    @property
+    def late_legs(self) -> int:
+        """Legs that were older than their account's latest event, since this memory began."""
+        return int(self._meta[1])
+
+    @property
+    def too_late_legs(self) -> int:
+        """Legs of those that no local day covers any more."""
+        return int(self._meta[2])
+
+    @property
+    def rows(self) -> Records:
+        """The rows in use, in order of first appearance (a view)."""
+        return self._rows[: len(self)]
+
+    def step(self, legs: Records, scorer: Scorer, *, partition: int, log_offset: int) -> Stepped:
+        """Judges and remembers the legs of one legs message, in order.
+
+        Raises:
+            Problem: a leg that the kernel must not see, or no room for more accounts; nothing
+                has been changed then.
+        """
+        self._admit(legs, accounts=len(legs))
+        n = len(legs)
+        arrivals: Records = np.zeros(n, LEG)
+        scores = np.empty(n)
+        hits = np.empty(n, np.int64)
+        features = np.empty((n, FEATURE_COUNT))
+        strengths = np.empty((n, scorer.pattern_count))
+        sent, hit = step_legs(
+            *self._state(), legs, scorer.kernel, scorer.utc_offset_s, scorer.threshold,
+            partition, log_offset, arrivals, scores, hits, features, strengths,
+        )  # fmt: skip
+        return Stepped(scores, arrivals[:sent], hits[:hit], features[:hit], strengths[:hit])
+
+    def follow(self, legs: Records, scorer: Scorer) -> Followed:
+        """Steps whole transactions: each first leg and, at once, the arrival that follows it.
+
+        Raises:
+            Problem: as `step`.
+        """
+        self._admit(legs, accounts=2 * len(legs))
+        n = len(legs)
+        payer_scores, payee_scores = np.empty(n), np.empty(n)
+        hits, sides = np.empty(2 * n, np.int64), np.empty(2 * n, np.int8)
+        features = np.empty((2 * n, FEATURE_COUNT))
+        strengths = np.empty((2 * n, scorer.pattern_count))
+        hit = step_transactions(
+            *self._state(), legs, scorer.kernel, scorer.utc_offset_s, scorer.threshold,
+            payer_scores, payee_scores, hits, sides, features, strengths,
+        )  # fmt: skip
+        return Followed(
+            payer_scores, payee_scores, hits[:hit], sides[:hit], features[:hit], strengths[:hit]
+        )
+
+    def judge(self, legs: Records, scorer: Scorer) -> tuple[Floats, Floats, Floats]:
+        """Scores, features and strengths of legs against the memory as it is; changes nothing."""
+        self._validate(legs)
+        n = len(legs)
+        scores = np.empty(n)
+        features = np.empty((n, FEATURE_COUNT))
+        strengths = np.empty((n, scorer.pattern_count))
+        judge_legs(
+            self._rows, self._slots, legs, scorer.kernel, scorer.utc_offset_s,
+            scores, features, strengths,
+        )  # fmt: skip
+        return scores, features, strengths
+
+    def take_dirty(self, most: int) -> Iterator[Records]:
+        """Copies of the rows changed since the last take, `most` at a time; marks them clean."""
+        changed = np.flatnonzero(self._dirty[: len(self)])
+        self._dirty[changed] = 0
+        for start in range(0, len(changed), most):
+            yield self._rows[changed[start : start + most]]
+
+    def put(self, rows: Records) -> None:
+        """Writes checkpointed rows over what is held of their accounts."""
+        self._make_room(len(rows))
+        put_rows(*self._state(), rows)
+
+    def digest(self) -> str:
+        """Equal digests: equal rows, whatever the order in which accounts appeared."""
+        rows = self.rows
+        order = np.argsort(np.ascontiguousarray(rows["account"]).view("S40")[:, 0], kind="stable")
+        return hashlib.sha256(rows[order].tobytes()).hexdigest()
+
+    def _state(self) -> tuple[Any, ...]:
+        return self._rows, self._dirty, self._slots, self._meta
+
+    def _admit(self, legs: Records, accounts: int) -> None:
+        self._validate(legs)
+        self._make_room(accounts)
+
+    @staticmethod
+    def _validate(legs: Records) -> None:
+        bad = int(first_invalid(legs))
+        if bad >= 0:
+            raise Problem(
+                "a leg breaks the contract of the legs log",
+                f"record {bad}: side {legs[bad]['side']}, amount {legs[bad]['amount_minor']}, "
+                f"time {legs[bad]['occurred_at_ms']}",
+                "the log was written by something else than the router or a worker",
+            )
+
+    def _make_room(self, accounts: int) -> None:
+        needed = len(self) + accounts
+        if needed > self.capacity:
+            raise Problem(
+                "the account memory of a partition is full",
+                f"{len(self):,} accounts are held, room is for {self.capacity:,}",
+                "raise worker.accounts_per_partition, or use more partitions",
+            )
+        while 2 * needed > len(self._slots):
+            larger = np.zeros(2 * len(self._slots), np.uint64)
+            regrow(self._slots, larger)
+            self._slots = larger

@@ -1,0 +1,583 @@
+"""The mathematics of one account row: `observe` reads it, `remember` updates it.
+
+`observe(row, leg, offset, f)` fills the feature vector of a leg and changes nothing;
+`remember(row, leg, offset, f)` then folds the leg in, with the numbers `observe` just made.
+Both are numba functions of plain records; the feature table in `features` says what they mean.
+"""
+
+from typing import Final
+
+import numba as nb
+import numpy as np
+
+from sluicegate.memory.features import (
+    BANDS_MINOR,
+    DAY,
+    DECAY_SECONDS,
+    FEATURE_COUNT,
+    FEATURE_INDEX,
+    HOUR,
+    LARGE_MINOR,
+    PROVENANCE_COUNT,
+    SMALL_MINOR,
+)
+from sluicegate.memory.row import BLOCK_DAYS, BLOCKS, DAYS, PAIR_SLOTS, RING, ROW, SCALES
+
+NAN: Final = np.nan
+MINOR: Final = 100.0
+THREE_DAYS: Final = 3 * DAY
+EIGHT_HOURS: Final = 8 * HOUR
+BAND_LOW: Final = np.array([low for low, _ in BANDS_MINOR], np.int64)
+BAND_HIGH: Final = np.array([high for _, high in BANDS_MINOR], np.int64)
+TAU: Final = np.array(list(DECAY_SECONDS.values()), np.float64)
+# Linear counting: with z of 64 bits unset, about -64 ln(z / 64) distinct counterparties were seen
+# (Whang, Vander-Zanden, Taylor 1990); all bits set says "at least 266".
+DISTINCT: Final = -64.0 * np.log(np.maximum(64.0 - np.arange(65), 1.0) / 64.0)
+
+AMOUNT: Final = FEATURE_INDEX["amount"]
+IS_CASH: Final = FEATURE_INDEX["is_cash"]
+LOCAL_HOUR: Final = FEATURE_INDEX["local_hour"]
+PAIR_NEW: Final = FEATURE_INDEX["pair_new"]
+AGE_DAYS: Final = FEATURE_INDEX["age_days"]
+SILENT_DAYS: Final = FEATURE_INDEX["silent_days"]
+SINCE_INFLOW_S: Final = FEATURE_INDEX["since_inflow_s"]
+SINCE_OUTFLOW_S: Final = FEATURE_INDEX["since_outflow_s"]
+INFLOW_COUNT: Final = FEATURE_INDEX["inflow_count"]
+OUTFLOW_COUNT: Final = FEATURE_INDEX["outflow_count"]
+INFLOW_1H: Final = FEATURE_INDEX["inflow_1h"]
+INFLOW_24H: Final = FEATURE_INDEX["inflow_24h"]
+INFLOW_COUNT_1H: Final = FEATURE_INDEX["inflow_count_1h"]
+INFLOW_COUNT_24H: Final = FEATURE_INDEX["inflow_count_24h"]
+SOURCES_8H: Final = FEATURE_INDEX["sources_8h"]
+SOURCES_24H: Final = FEATURE_INDEX["sources_24h"]
+SMALL_SAME_PAIR_24H: Final = FEATURE_INDEX["small_same_pair_24h"]
+PASS_GAP: Final = FEATURE_INDEX["pass_through_gap_24h"]
+PASS_LEGS: Final = FEATURE_INDEX["pass_through_legs_24h"]
+COVERED_1H: Final = FEATURE_INDEX["covered_1h"]
+COVERED_24H: Final = FEATURE_INDEX["covered_24h"]
+COVERED_3D: Final = FEATURE_INDEX["covered_3d"]
+PASSED_ON_1H: Final = FEATURE_INDEX["passed_on_1h"]
+CHAIN_DEPTH: Final = FEATURE_INDEX["chain_depth"]
+INFLOW_7D: Final = FEATURE_INDEX["inflow_7d"]
+OUTFLOW_7D: Final = FEATURE_INDEX["outflow_7d"]
+INFLOW_COUNT_7D: Final = FEATURE_INDEX["inflow_count_7d"]
+OUTFLOW_COUNT_7D: Final = FEATURE_INDEX["outflow_count_7d"]
+LARGE_INFLOWS_10D: Final = FEATURE_INDEX["large_inflows_10d"]
+LARGE_OUTFLOWS_10D: Final = FEATURE_INDEX["large_outflows_10d"]
+BAND_INFLOWS_10D: Final = FEATURE_INDEX["band_inflows_10d"]
+BAND_OUTFLOWS_10D: Final = FEATURE_INDEX["band_outflows_10d"]
+LARGEST_INFLOW: Final = FEATURE_INDEX["largest_inflow_91d"]
+LARGEST_OUTFLOW: Final = FEATURE_INDEX["largest_outflow_91d"]
+DECAYED: Final = FEATURE_INDEX["inflow_count_decayed_1h"]  # 20 in the order of ROW["decayed"]
+AMOUNT_Z: Final = FEATURE_INDEX["amount_z"]
+NEW_SOURCE_SHARE: Final = FEATURE_INDEX["new_source_share"]
+NEW_TARGET_SHARE: Final = FEATURE_INDEX["new_target_share"]
+SUSPICION_IN: Final = FEATURE_INDEX["suspicion_in"]
+SUSPICION_OUT: Final = FEATURE_INDEX["suspicion_out"]
+SOURCES_60D: Final = FEATURE_INDEX["sources_60d"]
+TARGETS_60D: Final = FEATURE_INDEX["targets_60d"]
+PROVENANCE: Final = FEATURE_INDEX["payer_score"]  # the last PROVENANCE_COUNT features
+PAYER_COVERED_3D: Final = FEATURE_INDEX["payer_covered_3d"]
+PAYER_CHAIN_DEPTH: Final = FEATURE_INDEX["payer_chain_depth"]
+
+if PROVENANCE + PROVENANCE_COUNT != FEATURE_COUNT:
+    raise AssertionError("provenance closes the feature table")
+
+_jit = nb.njit(cache=True, nogil=True, error_model="numpy")
+
+
+@_jit
+def hash_words(words):
+    """64-bit hash of an account's words (multiply and xor-shift, after splitmix64)."""
+    h = np.uint64(0x9E3779B97F4A7C15)
+    for word in words:
+        h ^= word
+        h *= np.uint64(0xBF58476D1CE4E5B9)
+        h ^= h >> np.uint64(29)
+        h *= np.uint64(0x94D049BB133111EB)
+        h ^= h >> np.uint64(32)
+    return h
+
+
+@_jit
+def fingerprint(words):
+    """32 bits that stand for a counterparty in rings; 0 means none."""
+    if words[0] == 0:
+        return np.uint32(0)
+    h = np.uint32(hash_words(words) >> np.uint64(32))
+    return h if h != 0 else np.uint32(1)
+
+
+@_jit
+def _bits(x):
+    """Number of set bits of a 64-bit word."""
+    x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64((x * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+@_jit
+def _in_band(amount_minor):
+    for i in range(BAND_LOW.shape[0]):
+        if BAND_LOW[i] <= amount_minor < BAND_HIGH[i]:
+            return 1
+    return 0
+
+
+@_jit
+def _pair_slot(peer):
+    return np.int64(peer & np.uint32(PAIR_SLOTS - 1))
+
+
+@_jit
+def _pair_tag(peer):
+    return np.uint8((peer >> np.uint32(6)) % np.uint32(255) + np.uint32(1))
+
+
+@_jit
+def _knows(row, peer):
+    """Whether a leg with this counterparty is remembered, either way."""
+    if row.pair_tags[_pair_slot(peer)] == _pair_tag(peer):
+        return True
+    for i in range(RING):
+        if row.in_peer[i] == peer or row.out_peer[i] == peer:
+            return True
+    return False
+
+
+@_jit
+def _observe_ring(times, peers, amounts, count, anchor, leg_s, peer, amount, own, f, first):
+    """Sums, counts and distinct counterparties of one side; `first` is its first feature.
+
+    `own` says that this leg belongs to the side. Returns how many earlier legs of the last 24 h
+    went the same way with the same counterparty and were small.
+    """
+    sum_1h = 0
+    sum_24h = 0
+    count_1h = 0
+    count_24h = 0
+    distinct_8h = 0
+    distinct_24h = 0
+    small = 0
+    own_age = anchor - leg_s if own else DAY + 1
+    if own_age <= DAY:
+        sum_24h = amount
+        count_24h = 1
+        distinct_24h = np.int64(peer != 0)
+        if own_age <= EIGHT_HOURS:
+            distinct_8h = distinct_24h
+        if own_age <= HOUR:
+            sum_1h = amount
+            count_1h = 1
+    for i in range(min(count, RING)):
+        age = anchor - np.int64(times[i])
+        if age > DAY:
+            continue
+        sum_24h += amounts[i]
+        count_24h += 1
+        if age <= HOUR:
+            sum_1h += amounts[i]
+            count_1h += 1
+        other = peers[i]
+        if other == 0:
+            continue
+        same = other == peer
+        small += same and amounts[i] <= SMALL_MINOR
+        nearest = own_age if same else DAY + 1  # age of the youngest other leg with this account
+        for j in range(i):
+            if peers[j] == other:
+                nearest = min(nearest, anchor - np.int64(times[j]))
+        distinct_24h += nearest > DAY
+        distinct_8h += age <= EIGHT_HOURS < nearest
+    f[INFLOW_1H + first] = sum_1h / MINOR
+    f[INFLOW_24H + first] = sum_24h / MINOR
+    f[INFLOW_COUNT_1H + first] = count_1h
+    f[INFLOW_COUNT_24H + first] = count_24h
+    f[SOURCES_8H + first] = distinct_8h
+    f[SOURCES_24H + first] = distinct_24h
+    return small
+
+
+@_jit
+def _observe_match(times, amounts, count, anchor, amount, f):
+    """The newest opposite legs of 24 h, summed one after another, against this amount."""
+    best = NAN
+    legs = NAN
+    total = 0
+    taken = 0
+    for k in range(min(count, RING)):
+        i = (count - 1 - k) % RING
+        if anchor - np.int64(times[i]) > DAY:
+            continue
+        total += amounts[i]
+        taken += 1
+        gap = abs(total - amount) / amount
+        if not best <= gap:
+            best = gap
+            legs = taken
+        if total > 2 * amount and best <= gap:
+            break  # sums only grow: no later one is nearer
+    f[PASS_GAP] = best
+    f[PASS_LEGS] = legs
+
+
+@_jit
+def _pass_on(row, anchor, amount, f):
+    """How inflows that are still there cover this outflow, newest first; the row is unchanged."""
+    count = np.int64(row.in_count)
+    left = np.float64(amount)
+    in_1h = 0.0
+    in_24h = 0.0
+    in_3d = 0.0
+    total_1h = 0
+    rest_1h = 0.0
+    depth = 0
+    for k in range(min(count, RING)):
+        i = (count - 1 - k) % RING
+        age = anchor - np.int64(row.in_time[i])
+        if age > THREE_DAYS:
+            continue
+        rest = np.float64(row.in_rest[i])
+        take = min(rest, left)
+        left -= take
+        in_3d += take
+        if age <= DAY:
+            in_24h += take
+        if age <= HOUR:
+            in_1h += take
+            total_1h += row.in_amount[i]
+            rest_1h += rest - take
+            if take > 0 and row.in_depth[i] > depth:
+                depth = np.int64(row.in_depth[i])
+    f[COVERED_1H] = in_1h / amount
+    f[COVERED_24H] = in_24h / amount
+    f[COVERED_3D] = in_3d / amount
+    f[PASSED_ON_1H] = 1.0 - rest_1h / total_1h if total_1h > 0 else NAN
+    f[CHAIN_DEPTH] = 1 + depth if 2 * in_1h >= amount else 0
+
+
+@_jit
+def _observe_arrived(row, anchor, leg_s, amount, depth, f):
+    """The same features on an inflow: nothing is covered, its own money has all arrived."""
+    total_1h = 0
+    rest_1h = 0.0
+    if anchor - leg_s <= HOUR:
+        total_1h = amount
+        rest_1h = np.float64(amount)
+    for i in range(min(np.int64(row.in_count), RING)):
+        if anchor - np.int64(row.in_time[i]) <= HOUR:
+            total_1h += row.in_amount[i]
+            rest_1h += np.float64(row.in_rest[i])
+    f[COVERED_1H] = NAN
+    f[COVERED_24H] = NAN
+    f[COVERED_3D] = NAN
+    f[PASSED_ON_1H] = 1.0 - rest_1h / total_1h if total_1h > 0 else NAN
+    f[CHAIN_DEPTH] = depth if depth == depth else 0.0
+
+
+@_jit
+def _observe_days(row, inflow, anchor_day, leg_day, amount, known, f):
+    """Sums and counts of local days, this leg included."""
+    sum_in = 0
+    sum_out = 0
+    count_in = 0
+    count_out = 0
+    large_in = 0
+    large_out = 0
+    band_in = 0
+    band_out = 0
+    last = np.int64(row.day_last)
+    if known:
+        for day in range(max(anchor_day - DAYS, last - DAYS) + 1, last + 1):
+            i = day % DAYS
+            large_in += row.day_in_large[i]
+            large_out += row.day_out_large[i]
+            band_in += row.day_in_band[i]
+            band_out += row.day_out_band[i]
+            if day > anchor_day - 7:
+                sum_in += row.day_in_sum[i]
+                sum_out += row.day_out_sum[i]
+                count_in += row.day_in_count[i]
+                count_out += row.day_out_count[i]
+    large = np.int64(amount > LARGE_MINOR)
+    band = _in_band(amount)
+    if leg_day > anchor_day - DAYS:
+        if inflow:
+            large_in += large
+            band_in += band
+        else:
+            large_out += large
+            band_out += band
+    if leg_day > anchor_day - 7:
+        if inflow:
+            sum_in += amount
+            count_in += 1
+        else:
+            sum_out += amount
+            count_out += 1
+    f[INFLOW_7D] = sum_in / MINOR
+    f[OUTFLOW_7D] = sum_out / MINOR
+    f[INFLOW_COUNT_7D] = count_in
+    f[OUTFLOW_COUNT_7D] = count_out
+    f[LARGE_INFLOWS_10D] = large_in
+    f[LARGE_OUTFLOWS_10D] = large_out
+    f[BAND_INFLOWS_10D] = band_in
+    f[BAND_OUTFLOWS_10D] = band_out
+
+
+@_jit
+def _observe_blocks(row, inflow, anchor_day, leg_day, peer, known, f):
+    """Largest amounts of four blocks of 30 days, distinct counterparties of two."""
+    largest_in = NAN
+    largest_out = NAN
+    sketch_in = np.uint64(0)
+    sketch_out = np.uint64(0)
+    block = anchor_day // BLOCK_DAYS
+    if known:
+        last = np.int64(row.day_last) // BLOCK_DAYS
+        for b in range(max(block - BLOCKS, last - BLOCKS) + 1, last + 1):
+            value = np.float64(row.largest_in[b % BLOCKS])
+            if value > 0 and not value <= largest_in:
+                largest_in = value
+            value = np.float64(row.largest_out[b % BLOCKS])
+            if value > 0 and not value <= largest_out:
+                largest_out = value
+        for b in range(max(block - 2, last - 2) + 1, last + 1):
+            sketch_in |= row.sketch_in[b % 2]
+            sketch_out |= row.sketch_out[b % 2]
+    if peer != 0 and leg_day // BLOCK_DAYS > block - 2:
+        bit = np.uint64(1) << np.uint64(peer >> np.uint32(26))
+        if inflow:
+            sketch_in |= bit
+        else:
+            sketch_out |= bit
+    f[LARGEST_INFLOW] = largest_in / MINOR
+    f[LARGEST_OUTFLOW] = largest_out / MINOR
+    f[SOURCES_60D] = DISTINCT[_bits(sketch_in)]
+    f[TARGETS_60D] = DISTINCT[_bits(sketch_out)]
+
+
+@_jit
+def _observe_decayed(row, inflow, anchor, leg_s, amount, known, f):
+    """Decayed counts and sums at the anchor, this leg included."""
+    elapsed = anchor - np.int64(row.last_s) if known else 0
+    late = anchor - leg_s
+    side = 0 if inflow else 1
+    for k in range(SCALES):
+        fade = np.exp(-elapsed / TAU[k]) if elapsed else 1.0
+        weight = np.exp(-late / TAU[k]) if late else 1.0
+        at = DECAYED + 4 * k
+        for j in range(4):
+            f[at + j] = row.decayed[k, j] * fade
+        f[at + side] += weight
+        f[at + 2 + side] += weight * (amount / MINOR)
+
+
+@_jit
+def _z(mean, variance, count, log_amount):
+    if count < 5 or variance < 0.0025:
+        return NAN
+    return (log_amount - mean) / np.sqrt(variance)
+
+
+@_jit
+def observe(row, leg, offset, f):
+    """Fills `f` (float64[FEATURE_COUNT]) for this leg; `offset` is local time minus UTC in s."""
+    inflow = leg.side > 0
+    amount = leg.amount_minor
+    leg_s = leg.occurred_at_ms // 1000
+    known = row.in_count + row.out_count > 0
+    last = np.int64(row.last_s)
+    anchor = max(last, leg_s) if known else leg_s
+    anchor_day = (anchor + offset) // DAY
+    leg_day = (leg_s + offset) // DAY
+    peer = fingerprint(leg.counterparty)
+
+    f[AMOUNT] = amount / MINOR
+    f[IS_CASH] = peer == 0
+    f[LOCAL_HOUR] = ((leg_s + offset) % DAY) / HOUR
+    f[PAIR_NEW] = NAN if peer == 0 else (0.0 if _knows(row, peer) else 1.0)
+    f[AGE_DAYS] = (anchor - np.int64(row.first_s)) / DAY if known else NAN
+    f[SILENT_DAYS] = (anchor - last) / DAY if known else NAN
+    f[SINCE_INFLOW_S] = anchor - np.int64(row.last_in_s) if row.in_count else NAN
+    f[SINCE_OUTFLOW_S] = anchor - np.int64(row.last_out_s) if row.out_count else NAN
+    f[INFLOW_COUNT] = row.in_count + (1 if inflow else 0)
+    f[OUTFLOW_COUNT] = row.out_count + (0 if inflow else 1)
+
+    in_count = np.int64(row.in_count)
+    out_count = np.int64(row.out_count)
+    small_in = _observe_ring(
+        row.in_time, row.in_peer, row.in_amount, in_count, anchor, leg_s, peer, amount, inflow, f, 0
+    )
+    small_out = _observe_ring(
+        row.out_time, row.out_peer, row.out_amount, out_count,
+        anchor, leg_s, peer, amount, not inflow, f, 1,
+    )  # fmt: skip
+    f[SMALL_SAME_PAIR_24H] = small_in if inflow else small_out
+
+    for k in range(PROVENANCE_COUNT):
+        f[PROVENANCE + k] = leg.provenance[k] if inflow else NAN
+    log_amount = np.log(amount)
+    if inflow:
+        _observe_match(row.out_time, row.out_amount, out_count, anchor, amount, f)
+        _observe_arrived(row, anchor, leg_s, amount, f[PAYER_CHAIN_DEPTH], f)
+        f[AMOUNT_Z] = _z(row.in_mean, row.in_variance, in_count, log_amount)
+    else:
+        _observe_match(row.in_time, row.in_amount, in_count, anchor, amount, f)
+        _pass_on(row, anchor, amount, f)
+        f[AMOUNT_Z] = _z(row.out_mean, row.out_variance, out_count, log_amount)
+    _observe_days(row, inflow, anchor_day, leg_day, amount, known, f)
+    _observe_blocks(row, inflow, anchor_day, leg_day, peer, known, f)
+    _observe_decayed(row, inflow, anchor, leg_s, amount, known, f)
+    f[NEW_SOURCE_SHARE] = row.new_source_share
+    f[NEW_TARGET_SHARE] = row.new_target_share
+    f[SUSPICION_IN] = row.suspicion_in
+    f[SUSPICION_OUT] = row.suspicion_out
+
+
+@_jit
+def _open_days(row, day, known):
+    """Moves the latest local day forward and empties what it passes."""
+    last = np.int64(row.day_last)
+    if known and day <= last:
+        return
+    if known:
+        for d in range(max(last, day - DAYS) + 1, day + 1):
+            i = d % DAYS
+            row.day_in_sum[i] = 0
+            row.day_out_sum[i] = 0
+            row.day_in_count[i] = 0
+            row.day_out_count[i] = 0
+            row.day_in_large[i] = 0
+            row.day_out_large[i] = 0
+            row.day_in_band[i] = 0
+            row.day_out_band[i] = 0
+        block = day // BLOCK_DAYS
+        for b in range(max(last // BLOCK_DAYS, block - BLOCKS) + 1, block + 1):
+            row.largest_in[b % BLOCKS] = 0
+            row.largest_out[b % BLOCKS] = 0
+            row.sketch_in[b % 2] = 0
+            row.sketch_out[b % 2] = 0
+    row.day_last = day
+
+
+@_jit
+def _remember_day(row, inflow, leg_day, amount):
+    """Adds the leg to its own local day and block, where they are still covered."""
+    last = np.int64(row.day_last)
+    if leg_day > last - DAYS:
+        i = leg_day % DAYS
+        large = np.uint8(amount > LARGE_MINOR)
+        band = np.uint8(_in_band(amount))
+        if inflow:
+            row.day_in_sum[i] += amount
+            row.day_in_count[i] = min(np.int64(row.day_in_count[i]) + 1, 65_535)
+            row.day_in_large[i] = min(np.int64(row.day_in_large[i]) + large, 255)
+            row.day_in_band[i] = min(np.int64(row.day_in_band[i]) + band, 255)
+        else:
+            row.day_out_sum[i] += amount
+            row.day_out_count[i] = min(np.int64(row.day_out_count[i]) + 1, 65_535)
+            row.day_out_large[i] = min(np.int64(row.day_out_large[i]) + large, 255)
+            row.day_out_band[i] = min(np.int64(row.day_out_band[i]) + band, 255)
+    block = leg_day // BLOCK_DAYS
+    if block > last // BLOCK_DAYS - BLOCKS:
+        value = np.float32(amount)
+        if inflow:
+            row.largest_in[block % BLOCKS] = max(row.largest_in[block % BLOCKS], value)
+        else:
+            row.largest_out[block % BLOCKS] = max(row.largest_out[block % BLOCKS], value)
+
+
+@_jit
+def _remember_pair(row, inflow, leg_day, peer, pair_new, covered):
+    """Keeps the counterparty: pair, sketch, share of new ones, running suspicion."""
+    row.pair_tags[_pair_slot(peer)] = _pair_tag(peer)
+    block = leg_day // BLOCK_DAYS
+    if block > np.int64(row.day_last) // BLOCK_DAYS - 2:
+        bit = np.uint64(1) << np.uint64(peer >> np.uint32(26))
+        if inflow:
+            row.sketch_in[block % 2] |= bit
+        else:
+            row.sketch_out[block % 2] |= bit
+    if inflow:
+        row.new_source_share += 0.1 * (pair_new - row.new_source_share)
+        if covered == covered:
+            row.suspicion_in += 0.05 * (covered * pair_new - row.suspicion_in)
+    else:
+        row.new_target_share += 0.1 * (pair_new - row.new_target_share)
+        row.suspicion_out += 0.05 * (covered * pair_new - row.suspicion_out)
+
+
+@_jit
+def _remember_inflow(row, leg_s, peer, amount, depth):
+    i = np.int64(row.in_count) % RING
+    row.in_time[i] = leg_s
+    row.in_peer[i] = peer
+    row.in_amount[i] = amount
+    row.in_rest[i] = amount
+    row.in_depth[i] = min(depth, 255.0)
+    x = np.log(amount)
+    if row.in_count == 0:
+        row.in_mean = x
+    else:
+        d = x - row.in_mean
+        row.in_mean += 0.1 * d
+        row.in_variance = 0.9 * (row.in_variance + 0.1 * d * d)
+    row.last_in_s = max(np.int64(row.last_in_s), leg_s)
+    row.in_count += 1
+
+
+@_jit
+def _remember_outflow(row, anchor, leg_s, peer, amount):
+    count = np.int64(row.in_count)
+    left = np.float64(amount)
+    for k in range(min(count, RING)):  # the same walk as `_pass_on`
+        i = (count - 1 - k) % RING
+        if anchor - np.int64(row.in_time[i]) <= THREE_DAYS:
+            take = min(np.float64(row.in_rest[i]), left)
+            left -= take
+            row.in_rest[i] -= take
+    i = np.int64(row.out_count) % RING
+    row.out_time[i] = leg_s
+    row.out_peer[i] = peer
+    row.out_amount[i] = amount
+    x = np.log(amount)
+    if row.out_count == 0:
+        row.out_mean = x
+    else:
+        d = x - row.out_mean
+        row.out_mean += 0.1 * d
+        row.out_variance = 0.9 * (row.out_variance + 0.1 * d * d)
+    row.last_out_s = max(np.int64(row.last_out_s), leg_s)
+    row.out_count += 1
+
+
+@_jit
+def remember(row, leg, offset, f):
+    """Folds the leg into the row; `f` is what `observe` made of the same row and leg."""
+    inflow = leg.side > 0
+    amount = leg.amount_minor
+    leg_s = leg.occurred_at_ms // 1000
+    known = row.in_count + row.out_count > 0
+    anchor = max(np.int64(row.last_s), leg_s) if known else leg_s
+    leg_day = (leg_s + offset) // DAY
+    peer = fingerprint(leg.counterparty)
+
+    row.first_s = min(np.int64(row.first_s), leg_s) if known else leg_s
+    row.last_s = anchor
+    _open_days(row, (anchor + offset) // DAY, known)
+    _remember_day(row, inflow, leg_day, amount)
+    for k in range(SCALES):
+        for j in range(4):
+            row.decayed[k, j] = f[DECAYED + 4 * k + j]
+    if peer != 0:
+        covered = f[PAYER_COVERED_3D] if inflow else f[COVERED_3D]
+        _remember_pair(row, inflow, leg_day, peer, f[PAIR_NEW], covered)
+    if inflow:
+        _remember_inflow(row, leg_s, peer, amount, f[CHAIN_DEPTH])
+    else:
+        _remember_outflow(row, anchor, leg_s, peer, amount)
+
+
+ROW_TYPE: Final = nb.from_dtype(ROW)

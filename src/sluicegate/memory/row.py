@@ -1,0 +1,105 @@
+"""The account row and the leg: the two records that the kernel reads and writes.
+
+Byte budget of an account (kept by a test):
+
+    who, when, how many                 64
+    decayed counts and sums, 5 scales   80
+    slow statistics                     32
+    ring of 16 inflows                 336   time, counterparty, amount, rest, depth
+    ring of 16 outflows                256   time, counterparty, amount
+    10 local days                      244
+    4 blocks of 30 days, largest        32
+    sketches of distinct counterparties 32
+    pairs known, 64 slots               64
+    spare                               12
+    row                              1,152
+    index, at most half full            16 on average
+"""
+
+from typing import Final
+
+import numpy as np
+
+from sluicegate.memory.features import DECAY_SECONDS, PROVENANCE_COUNT
+
+LAYOUT_VERSION: Final = 1
+"""Raised when ROW changes: a checkpoint of another version is refused, never misread."""
+
+RING: Final = 16
+DAYS: Final = 10
+BLOCKS: Final = 4
+BLOCK_DAYS: Final = 30
+PAIR_SLOTS: Final = 64
+SCALES: Final = len(DECAY_SECONDS)
+
+DEPARTURE: Final = -1
+ARRIVAL: Final = 1
+FLAG_OUTSIDE: Final = 1
+"""The transaction ends with this departure: no arrival follows."""
+
+ROW: Final = np.dtype(
+    [
+        ("account", "<u8", (5,)),
+        ("first_s", "<u4"),
+        ("last_s", "<u4"),
+        ("last_in_s", "<u4"),
+        ("last_out_s", "<u4"),
+        ("in_count", "<u4"),
+        ("out_count", "<u4"),
+        # [scale][count in, count out, sum in, sum out], valued at last_s; sums in CNY
+        ("decayed", "<f4", (SCALES, 4)),
+        ("in_mean", "<f4"),
+        ("in_variance", "<f4"),
+        ("out_mean", "<f4"),
+        ("out_variance", "<f4"),
+        ("new_source_share", "<f4"),
+        ("new_target_share", "<f4"),
+        ("suspicion_in", "<f4"),
+        ("suspicion_out", "<f4"),
+        # rings: the leg number n of a side (from 0) lies at n % 16
+        ("in_time", "<u4", (RING,)),
+        ("in_peer", "<u4", (RING,)),
+        ("in_amount", "<i8", (RING,)),
+        ("in_rest", "<f4", (RING,)),  # minor units not yet passed on
+        ("in_depth", "u1", (RING,)),
+        ("out_time", "<u4", (RING,)),
+        ("out_peer", "<u4", (RING,)),
+        ("out_amount", "<i8", (RING,)),
+        # local days: the day d lies at d % 10
+        ("day_in_sum", "<i8", (DAYS,)),
+        ("day_out_sum", "<i8", (DAYS,)),
+        ("day_in_count", "<u2", (DAYS,)),
+        ("day_out_count", "<u2", (DAYS,)),
+        ("day_in_large", "u1", (DAYS,)),
+        ("day_out_large", "u1", (DAYS,)),
+        ("day_in_band", "u1", (DAYS,)),
+        ("day_out_band", "u1", (DAYS,)),
+        ("day_last", "<u4"),
+        ("spare", "<u4"),
+        # blocks of 30 local days: the block b lies at b % 4, its sketch at b % 2
+        ("sketch_in", "<u8", (2,)),
+        ("sketch_out", "<u8", (2,)),
+        ("largest_in", "<f4", (BLOCKS,)),
+        ("largest_out", "<f4", (BLOCKS,)),
+        ("pair_tags", "u1", (PAIR_SLOTS,)),
+        ("spare_tail", "u1", (8,)),
+    ]
+)
+
+LEG: Final = np.dtype(
+    [
+        ("account", "<u8", (5,)),
+        ("counterparty", "<u8", (5,)),
+        ("transaction", "<u8", (8,)),
+        ("position", "<i8"),
+        ("occurred_at_ms", "<i8"),
+        ("recorded_at_ms", "<i8"),
+        ("amount_minor", "<i8"),
+        ("source_partition", "<u4"),
+        ("side", "i1"),
+        ("channel", "u1"),
+        ("kind", "u1"),
+        ("flags", "u1"),
+        ("provenance", "<f4", (PROVENANCE_COUNT,)),
+    ]
+)

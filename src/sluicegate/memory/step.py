@@ -1,0 +1,298 @@
+"""The loops over legs: find the row, judge, remember. Everything that scores calls these.
+
+`step_legs` is the worker's: departures and arrivals of one legs partition, each departure giving
+the arrival to send on. `step_transactions` is for files: departure and arrival in one go.
+`judge_legs` reads and changes nothing.
+"""
+
+from typing import Final
+
+import numba as nb
+import numpy as np
+from llvmlite import ir
+from numba import types as nt
+from numba.extending import intrinsic
+
+from sluicegate.memory.features import FEATURE_COUNT, FEATURE_INDEX, FEATURES
+from sluicegate.memory.kernel import ROW_TYPE, fingerprint, observe, remember
+from sluicegate.memory.row import ARRIVAL, DEPARTURE, FLAG_OUTSIDE, LEG, ROW
+
+STRENGTHS: Final = nt.float64(nt.int64, nt.float64[::1], nt.float64[::1])
+"""Signature of a compiled pattern set: (side, features, strengths out) -> score in [0, 1]."""
+
+_CARRIED: Final = np.array(
+    [
+        FEATURE_INDEX[feature.name.removeprefix("payer_")] if feature.name != "payer_score" else -1
+        for feature in FEATURES
+        if feature.provenance
+    ],
+    np.int64,
+)
+
+_leg_type = nb.from_dtype(LEG)
+_strengths_type = nt.FunctionType(STRENGTHS)
+_legs = nt.Array(_leg_type, 1, "C")
+_legs_read = nt.Array(_leg_type, 1, "C", readonly=True)
+_rows = nt.Array(ROW_TYPE, 1, "C")
+_rows_read = nt.Array(ROW_TYPE, 1, "C", readonly=True)
+_i8 = nt.int64[::1]
+_f8 = nt.float64[::1]
+_f8x2 = nt.float64[:, ::1]
+_u8 = nt.uint64[::1]
+_u1 = nt.uint8[::1]
+
+# meta: [rows in use, legs later than the anchor, legs too late for their local day]
+META: Final = 3
+
+
+LOOK_AHEAD: Final = 4
+"""Legs ahead for which the row is asked for, so that it has come from memory when it is needed."""
+CACHE_LINE: Final = 64
+
+
+@intrinsic
+def _prefetch(_context, array, row, byte):
+    """Asks for the cache line at `byte` of `array[row]` (LLVM's prefetch: write, keep, data)."""
+
+    def generate(context, builder, signature, args):
+        rows = context.make_array(signature.args[0])(context, builder, args[0])
+        base = builder.ptrtoint(rows.data, ir.IntType(64))
+        offset = builder.add(builder.mul(args[1], rows.itemsize), args[2])
+        line = builder.inttoptr(builder.add(base, offset), ir.IntType(8).as_pointer())
+        i32 = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [line.type, i32, i32, i32])
+        llvm = builder.module.declare_intrinsic("llvm.prefetch", [line.type], kind)
+        builder.call(llvm, [line, i32(1), i32(3), i32(1)])
+        return context.get_dummy_value()
+
+    return nt.void(array, nt.int64, nt.int64), generate
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _fetch_row(rows, row):
+    for byte in range(0, rows.itemsize, CACHE_LINE):
+        _prefetch(rows, row, byte)
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _find(rows, slots, account):
+    """Row of an account, or -1 - slot where it would go."""
+    mask = slots.shape[0] - 1
+    tag = np.uint64(fingerprint(account))
+    at = np.int64(tag) & mask
+    while True:
+        entry = slots[at]
+        if entry == 0:
+            return -1 - at
+        if entry >> np.uint64(32) == tag:
+            row = np.int64(entry & np.uint64(0xFFFFFFFF)) - 1
+            known = rows[row].account
+            if (
+                known[0] == account[0]
+                and known[1] == account[1]
+                and known[2] == account[2]
+                and known[3] == account[3]
+                and known[4] == account[4]
+            ):
+                return row
+        at = (at + 1) & mask
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _find_or_add(rows, slots, meta, account):
+    row = _find(rows, slots, account)
+    if row >= 0:
+        return row
+    row, at = meta[0], -1 - row
+    slots[at] = np.uint64(fingerprint(account)) << np.uint64(32) | np.uint64(row + 1)
+    meta[0] = row + 1
+    for w in range(account.shape[0]):
+        rows[row].account[w] = account[w]
+    return row
+
+
+@nb.njit(nt.void(_u8, _u8), cache=True, nogil=True)
+def regrow(old, new):
+    """Moves the index into a larger one (a power of two); rows are not touched."""
+    mask = new.shape[0] - 1
+    for entry in old:
+        if entry != 0:
+            at = np.int64(entry >> np.uint64(32)) & mask
+            while new[at] != 0:
+                at = (at + 1) & mask
+            new[at] = entry
+
+
+@nb.njit(nt.int64(_legs_read), cache=True, nogil=True)
+def first_invalid(legs):
+    """Index of the first leg that the kernel must not see, or -1."""
+    for i in range(legs.shape[0]):
+        leg = legs[i]
+        ok = (
+            leg.account[0] != 0
+            and leg.amount_minor > 0
+            and 0 <= leg.occurred_at_ms < 4_294_967_296_000
+            and (leg.side == DEPARTURE or leg.side == ARRIVAL)
+        )
+        if not ok:
+            return i
+    return -1
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _arrival_of(leg, score, f, arrival):
+    """Writes the arrival that follows a departure, with what the payer's row knows."""
+    for w in range(5):
+        arrival.account[w] = leg.counterparty[w]
+        arrival.counterparty[w] = leg.account[w]
+    for w in range(8):
+        arrival.transaction[w] = leg.transaction[w]
+    arrival.occurred_at_ms = leg.occurred_at_ms
+    arrival.recorded_at_ms = leg.recorded_at_ms
+    arrival.amount_minor = leg.amount_minor
+    arrival.side = ARRIVAL
+    arrival.channel = leg.channel
+    arrival.kind = leg.kind
+    arrival.flags = 0
+    arrival.provenance[0] = score
+    for k in range(1, _CARRIED.shape[0]):
+        arrival.provenance[k] = f[_CARRIED[k]]
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _step(rows, dirty, meta, at, leg, patterns, offset, f, s):
+    """Judges one leg against its account's row, then remembers it."""
+    row = rows[at]
+    observe(row, leg, offset, f)
+    score = patterns(np.int64(leg.side), f, s)
+    leg_s = leg.occurred_at_ms // 1000
+    if leg_s < np.int64(row.last_s):
+        meta[1] += 1
+        meta[2] += (leg_s + offset) // 86_400 <= np.int64(row.day_last) - 10
+    remember(row, leg, offset, f)
+    dirty[at] = 1
+    return score
+
+
+@nb.njit(
+    nt.Tuple((nt.int64, nt.int64))(
+        _rows, _u1, _u8, _i8, _legs_read, _strengths_type, nt.int64, nt.float64,
+        nt.int64, nt.int64, _legs, _f8, _i8, _f8x2, _f8x2,
+    ),
+    cache=True, nogil=True, error_model="numpy",
+)  # fmt: skip
+def step_legs(
+    rows, dirty, slots, meta, legs, patterns, offset, threshold,
+    partition, log_offset, arrivals, scores, hits, hit_features, hit_strengths,
+):  # fmt: skip
+    """Steps the legs of one message; returns how many arrivals and how many hits it wrote.
+
+    A hit is a leg whose score reaches the threshold, or whose judgement failed (not a number).
+    """
+    f = np.empty(FEATURE_COUNT)
+    s = np.zeros(hit_strengths.shape[1])
+    sent = 0
+    hit = 0
+    count = legs.shape[0]
+    found = np.empty(count, np.int64)
+    for i in range(count):
+        found[i] = _find_or_add(rows, slots, meta, legs[i].account)
+    for i in range(count):
+        if i + LOOK_AHEAD < count:
+            _fetch_row(rows, found[i + LOOK_AHEAD])
+        leg = legs[i]
+        score = _step(rows, dirty, meta, found[i], leg, patterns, offset, f, s)
+        scores[i] = score
+        if not score < threshold:
+            hits[hit] = i
+            hit_features[hit] = f
+            hit_strengths[hit] = s
+            hit += 1
+        if leg.side == DEPARTURE and not leg.flags & FLAG_OUTSIDE:
+            arrival = arrivals[sent]
+            _arrival_of(leg, score, f, arrival)
+            arrival.position = (log_offset << 16) | i
+            arrival.source_partition = partition
+            sent += 1
+    return sent, hit
+
+
+@nb.njit(
+    nt.int64(
+        _rows, _u1, _u8, _i8, _legs_read, _strengths_type, nt.int64, nt.float64,
+        _f8, _f8, _i8, nt.int8[::1], _f8x2, _f8x2,
+    ),
+    cache=True, nogil=True, error_model="numpy",
+)  # fmt: skip
+def step_transactions(
+    rows, dirty, slots, meta, legs, patterns, offset, threshold,
+    payer_scores, payee_scores, hits, hit_sides, hit_features, hit_strengths,
+):  # fmt: skip
+    """Steps first legs and, at once, the arrivals that follow; returns how many hits it wrote.
+
+    A score of a side that does not exist is NaN.
+    """
+    f = np.empty(FEATURE_COUNT)
+    s = np.zeros(hit_strengths.shape[1])
+    follow = np.zeros(1, LEG)
+    hit = 0
+    count = legs.shape[0]
+    found = np.empty((count, 2), np.int64)
+    for i in range(count):
+        leg = legs[i]
+        found[i, 0] = _find_or_add(rows, slots, meta, leg.account)
+        follows = leg.side == DEPARTURE and not leg.flags & FLAG_OUTSIDE
+        found[i, 1] = _find_or_add(rows, slots, meta, leg.counterparty) if follows else -1
+    for i in range(count):
+        if i + LOOK_AHEAD < count:
+            _fetch_row(rows, found[i + LOOK_AHEAD, 0])
+            if found[i + LOOK_AHEAD, 1] >= 0:
+                _fetch_row(rows, found[i + LOOK_AHEAD, 1])
+        leg = legs[i]
+        payer_scores[i] = np.nan
+        payee_scores[i] = np.nan
+        side = np.int64(leg.side)
+        while side != 0:
+            first = side == leg.side
+            current = leg if first else follow[0]
+            at = found[i, 0 if first else 1]
+            score = _step(rows, dirty, meta, at, current, patterns, offset, f, s)
+            if side == DEPARTURE:
+                payer_scores[i] = score
+            else:
+                payee_scores[i] = score
+            if not score < threshold:
+                hits[hit] = i
+                hit_sides[hit] = side
+                hit_features[hit] = f
+                hit_strengths[hit] = s
+                hit += 1
+            if first and found[i, 1] >= 0:
+                _arrival_of(leg, score, f, follow[0])
+                side = ARRIVAL
+            else:
+                side = 0
+    return hit
+
+
+@nb.njit(
+    nt.void(_rows, _u8, _legs_read, _strengths_type, nt.int64, _f8, _f8x2, _f8x2),
+    cache=True, nogil=True, error_model="numpy",
+)  # fmt: skip
+def judge_legs(rows, slots, legs, patterns, offset, scores, features, strengths):
+    """Judges each leg against the rows as they are; changes nothing."""
+    empty = np.zeros(1, ROW)
+    for i in range(legs.shape[0]):
+        at = _find(rows, slots, legs[i].account)
+        row = rows[at] if at >= 0 else empty[0]
+        observe(row, legs[i], offset, features[i])
+        scores[i] = patterns(np.int64(legs[i].side), features[i], strengths[i])
+
+
+@nb.njit(nt.void(_rows, _u1, _u8, _i8, _rows_read), cache=True, nogil=True)
+def put_rows(rows, dirty, slots, meta, restored):
+    """Writes rows of a checkpoint over what is held of their accounts."""
+    for i in range(restored.shape[0]):
+        at = _find_or_add(rows, slots, meta, restored[i].account)
+        rows[at] = restored[i]
+        dirty[at] = 0
