@@ -1,0 +1,141 @@
+"""Reasons in words: templates whose gaps are filled with the facts of a leg.
+
+A gap is `{feature:kind}`: `money` 61,200.00 · `count` 4 · `count payer` 4 payers (the English
+plural is made by the number) · `percent` 98 % · `seconds` and `days` a length of time in words ·
+`plain` the number itself. A fact that is NULL reads "unknown" / "不详".
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sluicegate.errors import Problem
+from sluicegate.judging.expressions import did_you_mean
+from sluicegate.memory.features import FEATURE_INDEX, FEATURES
+
+Language = Literal["zh", "en"]
+
+_UNITS: Final[dict[str, frozenset[str] | None]] = {
+    "money": frozenset({"CNY"}),
+    "count": frozenset({"legs", "accounts", "hops"}),
+    "percent": frozenset({"share", "score in [0, 1]"}),
+    "seconds": frozenset({"s"}),
+    "days": frozenset({"days"}),
+    "plain": None,
+}
+"""Kinds of a gap and the units they can say; None: any."""
+
+_UNKNOWN: Final[dict[Language, str]] = {"zh": "不详", "en": "unknown"}
+_WORDS: Final[dict[Language, tuple[str, str, str, str]]] = {
+    "zh": ("秒", "分钟", "小时", "天"),
+    "en": ("s", "min", "h", "d"),
+}
+_GAP: Final = re.compile(r"\{([^{}]*)\}")
+_INSIDE: Final = re.compile(r"([A-Za-z0-9_]+):([a-z]+)(?: ([a-z][a-z ]*[a-z]))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """One gap of a template."""
+
+    feature: str
+    kind: str
+    noun: str
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A checked template: text and gaps in turn."""
+
+    parts: tuple[str | Gap, ...]
+    language: Language
+
+    @property
+    def features(self) -> frozenset[str]:
+        """The features whose values fill the gaps."""
+        return frozenset(part.feature for part in self.parts if isinstance(part, Gap))
+
+    def fill(self, value_of: Callable[[str], float]) -> str:
+        """The sentence, with the value of each feature put in (NaN: unknown)."""
+        return "".join(
+            part if isinstance(part, str) else _say(part, value_of(part.feature), self.language)
+            for part in self.parts
+        )
+
+
+def parse_template(text: str, language: Language) -> Template:
+    """Read and check a template.
+
+    Raises:
+        Problem: a gap that cannot be read, an unknown feature, or a kind that does not fit it.
+    """
+    return Template(tuple(_parts(text, language)), language)
+
+
+def _parts(text: str, language: Language) -> Iterator[str | Gap]:
+    # re.split with one group gives text and the inside of a gap in turn.
+    for index, piece in enumerate(_GAP.split(text)):
+        if index % 2:
+            yield _gap(piece, language)
+        elif "{" in piece or "}" in piece:
+            raise Problem(f'a brace without its partner in "{text}"')
+        elif piece:
+            yield piece
+
+
+def _gap(inside: str, language: Language) -> Gap:
+    match = _INSIDE.fullmatch(inside)
+    if match is None:
+        raise Problem(f'cannot read the gap "{{{inside}}}"; write {{feature:kind}}')
+    feature, kind, noun = match[1], match[2], match[3] or ""
+    if feature not in FEATURE_INDEX:
+        raise Problem(f'unknown feature "{feature}"{did_you_mean(feature, FEATURE_INDEX)}')
+    if kind not in _UNITS:
+        raise Problem(f'unknown kind "{kind}" in "{{{inside}}}"{did_you_mean(kind, _UNITS)}')
+    if noun and (kind != "count" or language != "en"):
+        raise Problem(f'the noun in "{{{inside}}}" has no place: only an English count takes one')
+    _check_unit(feature, kind)
+    return Gap(feature, kind, noun)
+
+
+def _check_unit(feature: str, kind: str) -> None:
+    unit = FEATURES[FEATURE_INDEX[feature]].unit
+    fitting = _UNITS[kind]
+    if fitting is not None and unit not in fitting:
+        raise Problem(f'"{feature}" is in {unit}: kind "{kind}" cannot say it')
+
+
+def _say(gap: Gap, value: float, language: Language) -> str:
+    if value != value:  # noqa: PLR0124 - NaN is NULL, and the only value unequal to itself
+        return _UNKNOWN[language]
+    if gap.kind in ("seconds", "days"):
+        return _duration(value * (86_400.0 if gap.kind == "days" else 1.0), language)
+    return _NUMBERS[gap.kind](value) + _noun(gap.noun, value)
+
+
+def _noun(noun: str, value: float) -> str:
+    if not noun:
+        return ""
+    return f" {noun}" if round(value) == 1 else f" {noun}s"
+
+
+_NUMBERS: Final[Mapping[str, Callable[[float], str]]] = {
+    "money": lambda value: f"{value:,.2f}",
+    "count": lambda value: f"{value:,.0f}",
+    "percent": lambda value: f"{100.0 * value:.0f} %",
+    "plain": lambda value: f"{value:.6g}",
+}
+
+
+def _duration(seconds: float, language: Language) -> str:
+    """A length of time: seconds, minutes, hours with minutes, days."""
+    second, minute, hour, day = _WORDS[language]
+    if seconds < 60.0:
+        return f"{int(seconds)} {second}"
+    if seconds < 3_600.0:
+        return f"{int(seconds // 60.0)} {minute}"
+    if seconds < 86_400.0:
+        hours, minutes = divmod(int(seconds // 60.0), 60)
+        return f"{hours} {hour} {minutes} {minute}" if minutes else f"{hours} {hour}"
+    return f"{int(seconds // 86_400.0)} {day}"
