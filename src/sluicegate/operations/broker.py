@@ -192,12 +192,13 @@ class EmbeddedBroker:
         return self._process.wait(timeout) if self._process else 0
 
     def log_tail(self) -> str:
-        """The last lines that the broker wrote."""
+        """The last lines that the broker wrote, without Java's stack traces."""
         lines: list[str] = []
         for name in ("broker.log", "broker.out"):
             with contextlib.suppress(FileNotFoundError):
                 lines += self._home.joinpath(name).read_text("utf-8", "replace").splitlines()
-        return "\n".join(lines[-TAIL_LINES:])
+        told = [line for line in lines if line.strip() and not line.startswith("\t")]
+        return "\n".join(told[-TAIL_LINES:])
 
     @property
     def _home(self) -> Path:
