@@ -159,7 +159,7 @@ def _answers(admin: AdminClient, reasons: list[str], left: float) -> bool:
     return True
 
 
-# "127.0.0.1:9092/bootstrap: Connection refused (after 0ms in state CONNECT)"
+# librdkafka puts the connection's name before the reason, and the state it was in behind it.
 _CONNECTION_NOISE = re.compile(r"^\S+/\w+: | \(after \d+ms in state \w+[^)]*\)")
 
 
