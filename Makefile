@@ -1,0 +1,37 @@
+# Needs Python 3.11 to 3.13 and make; everything else is fetched into .venv and the user's cache.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench
+BIN := .venv/bin
+
+# A recipe ends in exec, so that Ctrl-C reaches the program itself and make adds nothing to it.
+
+help:
+	@echo 'make setup   prepare .venv and the jars of the embedded broker; silent when they stand'
+	@echo 'make demo    run it all with a simulated bank until Ctrl-C'
+	@echo '             FOR=30 REPORT=demo.json  for 30 s without a terminal, books as JSON'
+	@echo '             SEED=7 RATE=2000 BROKER=host:port'
+	@echo 'make test    all tests, those on a real broker included; PYTEST_ARGS="-k money -x"'
+	@echo 'make check   ruff, mypy, import-linter, compose schema, hadolint'
+	@echo 'make bench   measure throughput and latency; REPORT=bench.json SHORT=1'
+
+setup:
+	@tools/setup.sh
+
+demo: setup
+	@exec $(BIN)/sluicegate demo $(if $(FOR),--for '$(FOR)') $(if $(REPORT),--report '$(REPORT)') \
+	    $(if $(SEED),--seed '$(SEED)') $(if $(RATE),--rate '$(RATE)') \
+	    $(if $(BROKER),--broker '$(BROKER)')
+
+test: setup
+	@exec $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/hadolint Dockerfile
+
+bench: setup
+	@exec $(BIN)/sluicegate bench $(if $(REPORT),--report '$(REPORT)') $(if $(SHORT),--short)

@@ -1,0 +1,40 @@
+"""The health check of the container image: does the part that runs here show its figures?
+
+One container runs one part. Each part's metrics port is known from the settings; one that answers
+is enough.
+"""
+
+import sys
+from http.client import HTTPConnection, HTTPException
+
+from sluicegate.errors import Problem
+from sluicegate.settings import load_settings
+
+TIMEOUT_SECONDS = 2.0
+
+
+def answers(port: int) -> bool:
+    """Whether a metrics page is served on that port of this machine."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def main() -> int:
+    """0 if one of the parts answers, else 1."""
+    try:
+        settings = load_settings()
+    except Problem as problem:
+        sys.stderr.write(f"{problem}\n")
+        return 1
+    parts = (settings.router, settings.worker, settings.liaison)
+    return 0 if any(answers(part.metrics_port) for part in parts) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
