@@ -297,7 +297,8 @@ def _is_elderly(people: Population) -> np.ndarray[tuple[int], np.dtype[np.bool_]
 def _weighted(rng: np.random.Generator, weights: Floats, count: int) -> Ints:
     cumulative = np.cumsum(weights)
     drawn = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right")
-    return np.minimum(drawn, len(weights) - 1)
+    picked: Ints = np.minimum(drawn, len(weights) - 1)
+    return picked
 
 
 def baskets(rng: np.random.Generator, people: Population, who: Ints) -> Ints:
