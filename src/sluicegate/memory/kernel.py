@@ -30,9 +30,9 @@ EIGHT_HOURS: Final = 8 * HOUR
 BAND_LOW: Final = np.array([low for low, _ in BANDS_MINOR], np.int64)
 BAND_HIGH: Final = np.array([high for _, high in BANDS_MINOR], np.int64)
 TAU: Final = np.array(list(DECAY_SECONDS.values()), np.float64)
-# Linear counting: with z of 64 bits unset, about -64 ln(z / 64) distinct counterparties were seen
+# Linear counting: with z of 64 bits unset, about 64 ln(64 / z) distinct counterparties were seen
 # (Whang, Vander-Zanden, Taylor 1990); all bits set says "at least 266".
-DISTINCT: Final = -64.0 * np.log(np.maximum(64.0 - np.arange(65), 1.0) / 64.0)
+DISTINCT: Final = 64.0 * np.log(64.0 / np.maximum(64.0 - np.arange(65), 1.0))
 
 AMOUNT: Final = FEATURE_INDEX["amount"]
 IS_CASH: Final = FEATURE_INDEX["is_cash"]
@@ -417,7 +417,7 @@ def observe(row, leg, offset, f):
     f[SMALL_SAME_PAIR_24H] = small_in if inflow else small_out
 
     for k in range(PROVENANCE_COUNT):
-        f[PROVENANCE + k] = leg.provenance[k] if inflow else NAN
+        f[PROVENANCE + k] = leg.provenance[k] if inflow and peer != 0 else NAN
     log_amount = np.log(amount)
     if inflow:
         _observe_match(row.out_time, row.out_amount, out_count, anchor, amount, f)

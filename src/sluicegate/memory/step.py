@@ -35,6 +35,7 @@ _legs = nt.Array(_leg_type, 1, "C")
 _legs_read = nt.Array(_leg_type, 1, "C", readonly=True)
 _rows = nt.Array(ROW_TYPE, 1, "C")
 _rows_read = nt.Array(ROW_TYPE, 1, "C", readonly=True)
+_accounts_read = nt.Array(nt.uint64, 2, "C", readonly=True)
 _i8 = nt.int64[::1]
 _f8 = nt.float64[::1]
 _f8x2 = nt.float64[:, ::1]
@@ -111,6 +112,15 @@ def _find_or_add(rows, slots, meta, account):
     return row
 
 
+@nb.njit(nt.boolean[::1](_rows, _u8, _accounts_read), cache=True, nogil=True)
+def are_known(rows, slots, accounts):
+    """Which of the accounts (words of shape `[n, 5]`) have a row."""
+    known = np.empty(accounts.shape[0], np.bool_)
+    for i in range(accounts.shape[0]):
+        known[i] = _find(rows, slots, accounts[i]) >= 0
+    return known
+
+
 @nb.njit(nt.void(_u8, _u8), cache=True, nogil=True)
 def regrow(old, new):
     """Moves the index into a larger one (a power of two); rows are not touched."""
@@ -123,6 +133,12 @@ def regrow(old, new):
             new[at] = entry
 
 
+@nb.njit(cache=True, nogil=True)
+def _ends_somewhere(leg):
+    """Whether a departure names who gets its arrival, or says that none follows."""
+    return leg.counterparty[0] != 0 or leg.flags & FLAG_OUTSIDE != 0
+
+
 @nb.njit(nt.int64(_legs_read), cache=True, nogil=True)
 def first_invalid(legs):
     """Index of the first leg that the kernel must not see, or -1."""
@@ -132,7 +148,7 @@ def first_invalid(legs):
             leg.account[0] != 0
             and leg.amount_minor > 0
             and 0 <= leg.occurred_at_ms < 4_294_967_296_000
-            and (leg.side == DEPARTURE or leg.side == ARRIVAL)
+            and (leg.side == ARRIVAL or (leg.side == DEPARTURE and _ends_somewhere(leg)))
         )
         if not ok:
             return i
