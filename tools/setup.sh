@@ -53,7 +53,7 @@ if [ -t 2 ]; then quiet=; fi
 "$uv" pip sync $quiet --require-hashes requirements.lock
 "$uv" pip install --quiet --no-deps --no-build-isolation --editable .
 
-.venv/bin/python -m sluicegate.operations.jars
+.venv/bin/python -m sluicegate.operations.faststart
 
 if [ -f src/sluicegate/memory/warm.py ]; then
     say "compiling the kernels"

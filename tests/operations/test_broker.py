@@ -171,6 +171,16 @@ def test_a_second_broker_on_the_same_directory_is_refused(tmp_path: Path) -> Non
     assert tmp_path.exists()  # a directory that was given is never removed
 
 
+def test_an_ahead_of_time_cache_that_does_not_fit_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotten = tmp_path / "start-0.aot"
+    rotten.write_bytes(b"not what Java wrote" * 1000)
+    monkeypatch.setattr("sluicegate.operations.broker.aot_cache", lambda: rotten)
+    with EmbeddedBroker(heap_mb=256) as broker:
+        assert broker.pid is not None
+
+
 def test_a_port_in_use_is_named() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -187,3 +197,27 @@ def test_a_broker_that_dies_at_the_start_says_why(tmp_path: Path) -> None:
         EmbeddedBroker(tmp_path, heap_mb=256).start()
     assert "version" in caught.value.detail
     assert not processes_in(tmp_path)
+
+
+RUNNER = """
+import sys
+from pathlib import Path
+from sluicegate.operations.broker import run_broker
+run_broker(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_broker_in_the_foreground_ends_in_peace(tmp_path: Path, number: signal.Signals) -> None:
+    runner = subprocess.Popen(
+        [sys.executable, "-c", RUNNER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert runner.stdout is not None
+    assert runner.stdout.readline().startswith("broker at 127.0.0.1:")
+    family = psutil.Process(runner.pid).children(recursive=True)
+    assert len(family) == 2
+    runner.send_signal(number)
+    runner.communicate()
+    assert runner.returncode == 0
+    assert not [process for process in family if process.is_running()]
+    assert tmp_path.joinpath("kafka", "meta.properties").exists()

