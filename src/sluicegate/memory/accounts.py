@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from sluicegate.errors import Problem
 from sluicegate.memory.features import FEATURE_COUNT
-from sluicegate.memory.row import LEG, ROW
+from sluicegate.memory.row import DEPARTURE, FLAG_OUTSIDE, LEG, ROW
 from sluicegate.memory.step import (
     META,
+    are_known,
     first_invalid,
     judge_legs,
     put_rows,
@@ -20,6 +21,7 @@ from sluicegate.memory.step import (
     step_legs,
     step_transactions,
 )
+from sluicegate.memory.words import Words, words_bytes
 
 Records = npt.NDArray[np.void]
 Floats = npt.NDArray[np.float64]
@@ -102,7 +104,8 @@ class AccountMemory:
             Problem: a leg that the kernel must not see, or no room for more accounts; nothing
                 has been changed then.
         """
-        self._admit(legs, accounts=len(legs))
+        self._validate(legs)
+        self._make_room(legs["account"])
         n = len(legs)
         arrivals: Records = np.zeros(n, LEG)
         scores = np.empty(n)
@@ -121,7 +124,9 @@ class AccountMemory:
         Raises:
             Problem: as `step`.
         """
-        self._admit(legs, accounts=2 * len(legs))
+        self._validate(legs)
+        followed = (legs["side"] == DEPARTURE) & (legs["flags"] & FLAG_OUTSIDE == 0)
+        self._make_room(legs["account"], legs["counterparty"][followed])
         n = len(legs)
         payer_scores, payee_scores = np.empty(n), np.empty(n)
         hits, sides = np.empty(2 * n, np.int64), np.empty(2 * n, np.int8)
@@ -157,7 +162,7 @@ class AccountMemory:
 
     def put(self, rows: Records) -> None:
         """Writes checkpointed rows over what is held of their accounts."""
-        self._make_room(len(rows))
+        self._make_room(rows["account"])
         put_rows(*self._state(), rows)
 
     def digest(self) -> str:
@@ -168,10 +173,6 @@ class AccountMemory:
 
     def _state(self) -> tuple[Any, ...]:
         return self._rows, self._dirty, self._slots, self._meta
-
-    def _admit(self, legs: Records, accounts: int) -> None:
-        self._validate(legs)
-        self._make_room(accounts)
 
     @staticmethod
     def _validate(legs: Records) -> None:
@@ -184,8 +185,10 @@ class AccountMemory:
                 "the log was written by something else than the router or a worker",
             )
 
-    def _make_room(self, accounts: int) -> None:
-        needed = len(self) + accounts
+    def _make_room(self, *accounts: Words) -> None:
+        needed = len(self) + sum(map(len, accounts))
+        if needed > self.capacity:  # only then is it worth counting which of them are new
+            needed = len(self) + self._count_new(np.concatenate(accounts))
         if needed > self.capacity:
             raise Problem(
                 "the account memory of a partition is full",
@@ -196,3 +199,7 @@ class AccountMemory:
             larger = np.zeros(2 * len(self._slots), np.uint64)
             regrow(self._slots, larger)
             self._slots = larger
+
+    def _count_new(self, accounts: Words) -> int:
+        known = are_known(self._rows, self._slots, accounts)
+        return len(np.unique(words_bytes(accounts[~known])))
