@@ -4,7 +4,11 @@ A feature vector is `float64[FEATURE_COUNT]` for one leg of one account: the acc
 before the leg, plus the leg. NULL is NaN. Windows end at the anchor, the later of the leg's time
 and the account's latest event time, and are compared in whole seconds: a leg at second `s` lies in
 a window of `w` seconds when `anchor - s <= w`. "Ring" means the 16 latest legs of that side in
-order of arrival, plus this leg: exact up to 16, a lower bound beyond.
+order of arrival, plus this leg: exact up to 16, a lower bound beyond (a gap: an upper bound).
+"Newest" means latest in order of arrival. Pass-through walks the ring of inflows too. Sums and
+counts include this leg; largest amounts and slow statistics do not. Rests of inflows and largest
+amounts are held in single precision: exact to 167,772.16, to 7 digits beyond. A day counts up to
+255 large and 255 band legs of a side.
 """
 
 from dataclasses import dataclass
@@ -83,28 +87,31 @@ FEATURES: Final[tuple[Feature, ...]] = (
     Feature(
         "pair_new",
         "0 or 1",
-        "1 when no leg with this counterparty is remembered, either way; NULL for cash",
+        "1 when no leg with this counterparty is remembered, either way (64 slots and the rings: never 1 for one of the 16 latest legs of a side); NULL for cash",
         "pair",
     ),
     Feature(
-        "age_days", "days", "time since the first leg of the account; NULL on the first", "activity"
+        "age_days",
+        "days",
+        "from the earliest leg of the account to the anchor; NULL on the first",
+        "activity",
     ),
     Feature(
         "silent_days",
         "days",
-        "time since the latest leg of the account, 0 for a late leg; NULL on the first",
+        "from the latest leg of the account to the anchor, so 0 for a late leg; NULL on the first",
         "activity",
     ),
     Feature(
         "since_inflow_s",
         "s",
-        "time since the latest inflow, 0 for a late leg; NULL without one",
+        "from the latest earlier inflow to the anchor; NULL without one",
         "activity",
     ),
     Feature(
         "since_outflow_s",
         "s",
-        "time since the latest outflow, 0 for a late leg; NULL without one",
+        "from the latest earlier outflow to the anchor; NULL without one",
         "activity",
     ),
     Feature("inflow_count", "legs", "inflows in the life of the account", "activity"),
@@ -128,7 +135,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     Feature(
         "small_same_pair_24h",
         "legs",
-        "earlier legs of this side with this counterparty in the last 24 h of at most 100.00",
+        "earlier legs of this side with this counterparty in the last 24 h of at most 100.00; 0 for cash",
         "ring",
     ),
     Feature(
@@ -140,7 +147,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     Feature(
         "pass_through_legs_24h",
         "legs",
-        "how many of the newest opposite legs give that smallest gap; NULL without one",
+        "the fewest of the newest opposite legs that give that smallest gap; NULL without one",
         "ring",
     ),
     Feature(
@@ -154,13 +161,13 @@ FEATURES: Final[tuple[Feature, ...]] = (
     Feature(
         "passed_on_1h",
         "share",
-        "share of the inflows of the last 1 h that has left again, this outflow included; NULL without an inflow",
+        "share of the inflows of the last 1 h that has left again, this leg included; NULL without an inflow",
         "pass-through",
     ),
     Feature(
         "chain_depth",
         "hops",
-        "hops that the money of this outflow has made within 1 h each: 1 + the deepest covering inflow when covered_1h >= 0.5, else 0; on an inflow: the depth it arrives with",
+        "hops that the money of this outflow has made within 1 h each: 1 + the deepest covering inflow when covered_1h >= 0.5, else 0; on an inflow: the depth it arrives with (remembered up to 255), 0 when that is NULL",
         "pass-through",
     ),
     Feature(
@@ -227,31 +234,31 @@ FEATURES: Final[tuple[Feature, ...]] = (
     Feature(
         "amount_z",
         "standard deviations",
-        "log amount of this leg against the account's own mean and deviation of that side before it; NULL with fewer than 5 earlier legs or a deviation below 0.05",
+        "log amount of this leg against the account's own EWMA (0.1) mean and deviation of that side before it; NULL with fewer than 5 earlier legs or a deviation below 0.05",
         "slow statistics",
     ),
     Feature(
         "new_source_share",
         "share",
-        "EWMA (0.1) of pair_new over inflows before this leg",
+        "EWMA (0.1, from 0) of pair_new over inflows before this leg, cash not counted",
         "slow statistics",
     ),
     Feature(
         "new_target_share",
         "share",
-        "EWMA (0.1) of pair_new over outflows before this leg",
+        "EWMA (0.1, from 0) of pair_new over outflows before this leg, cash not counted",
         "slow statistics",
     ),
     Feature(
         "suspicion_in",
         "share",
-        "EWMA (0.05) of payer_covered_3d x pair_new over inflows before this leg",
+        "EWMA (0.05, from 0) of payer_covered_3d x pair_new over inflows before this leg, NULL not counted",
         "slow statistics",
     ),
     Feature(
         "suspicion_out",
         "share",
-        "EWMA (0.05) of covered_3d x pair_new over outflows before this leg",
+        "EWMA (0.05, from 0) of covered_3d x pair_new over outflows before this leg, cash not counted",
         "slow statistics",
     ),
     Feature(

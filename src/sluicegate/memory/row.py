@@ -13,7 +13,7 @@ Byte budget of an account (kept by a test):
     pairs known, 64 slots               64
     spare                               12
     row                              1,152
-    index, at most half full            16 on average
+    index, at most half full            16 to 32
 """
 
 from typing import Final
