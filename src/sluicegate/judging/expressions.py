@@ -13,6 +13,7 @@ leave NULLs out, as PostgreSQL does. A condition counts only when it is true.
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Final, Literal, assert_never
 
 import sqlglot
@@ -147,6 +148,12 @@ CONDITIONS: Final[tuple[type[exp.Expr], ...]] = (
     exp.In,
     *COMPARISONS,
 )
+PLAIN_PARTS: Final = frozenset(
+    {"this", "expression", "expressions", "low", "high", "ifs", "true", "default", "is_string"}
+)
+"""Parts of a parsed node that are read here."""
+IDLE_PARTS: Final = frozenset({"typed", "safe", "ignore_nulls"})
+"""Flags of the dialect that change nothing for numbers that are floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +223,12 @@ def _complaint(error: SqlglotError) -> str:
 
 
 def _number(tree: exp.Expr, names: Names) -> Numeric:  # noqa: PLR0911 - one a construct
+    _check_plain(tree)
     match tree:
         case exp.Paren():
             return _number(tree.this, names)
         case exp.Literal() if not _is_foreign(tree):
-            return Number(float(tree.this))
+            return _literal(tree)
         case exp.Column() if not _is_foreign(tree):
             return names.resolve(tree.name)
         case exp.Neg():
@@ -252,6 +260,9 @@ def _case(tree: exp.Case, names: Names) -> Case:
 
 
 def _condition(tree: exp.Expr, names: Names) -> Condition:  # noqa: PLR0911 - the same
+    if isinstance(tree, exp.Is) and tree.args.get("negate"):
+        return Not(_condition(exp.Is(this=tree.this, expression=tree.expression), names))
+    _check_plain(tree)
     match tree:
         case exp.Paren():
             return _condition(tree.this, names)
@@ -263,7 +274,7 @@ def _condition(tree: exp.Expr, names: Names) -> Condition:  # noqa: PLR0911 - th
             return Not(_condition(tree.this, names))
         case exp.Is() if isinstance(tree.expression, exp.Null):
             return IsNull(_number(tree.this, names))
-        case exp.Between() if not tree.args.get("symmetric"):
+        case exp.Between():
             return _between(tree, names)
         case exp.In() if tree.expressions:
             return _member(tree, names)
@@ -289,19 +300,30 @@ def _member(tree: exp.In, names: Names) -> Condition:
     return found
 
 
+def _check_plain(tree: exp.Expr) -> None:
+    """Refuse a node with a part that is not read here: SYMMETRIC, DISTINCT, a later invention."""
+    parts = {name for name, part in tree.args.items() if part}
+    if not parts <= PLAIN_PARTS | IDLE_PARTS:
+        raise _refusal(tree, "")
+
+
 def _literal(tree: exp.Expr) -> Number:
     sign, inner = (-1.0, tree.this) if isinstance(tree, exp.Neg) else (1.0, tree)
-    if isinstance(inner, exp.Literal) and not inner.is_string:
-        return Number(sign * float(inner.this))
-    raise Problem(f'"{_text(tree)}" in a list after IN must be a plain number')
+    if not isinstance(inner, exp.Literal) or inner.is_string:
+        raise Problem(f'"{_text(tree)}" in a list after IN must be a plain number')
+    value = float(inner.this)
+    if not isfinite(value):
+        raise Problem(f'"{_text(tree)}" is too large a number')
+    return Number(sign * value)
 
 
 def _refusal(tree: exp.Expr, expected: str) -> Problem:
+    """Why a node is refused; `expected` is "a number", "a condition", or "" for neither."""
     if isinstance(tree, exp.Anonymous):
         known = did_you_mean(str(tree.this).upper(), FUNCTIONS.values())
         return Problem(f'unknown function "{tree.this}"{known}')
     for kind, known_types in (("a number", NUMBERS), ("a condition", CONDITIONS)):
-        if kind != expected and isinstance(tree, known_types) and not _is_foreign(tree):
+        if expected not in ("", kind) and isinstance(tree, known_types) and not _is_foreign(tree):
             return Problem(f'"{_text(tree)}" is {kind} where {expected} is expected')
     return Problem(f'"{_text(tree)}" is not in the language of patterns')
 

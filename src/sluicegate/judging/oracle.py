@@ -61,19 +61,10 @@ def strengths_frame(pattern_set: PatternSet, side: Side, features: pl.DataFrame)
 
 def number_expression(expression: Numeric) -> pl.Expr:
     """A Float64 expression over feature columns in which NaN has been replaced by null."""
-    match expression:
-        case Number():
-            return pl.lit(expression.value, dtype=pl.Float64)
-        case FeatureValue():
-            return pl.col(expression.name)
-        case Arithmetic():
-            return _arithmetic(expression)
-        case Call():
-            return _call(expression)
-        case Case():
-            return _case(expression)
-        case _:
-            assert_never(expression)
+    number = _number(expression)
+    # Only these can make a NaN (inf - inf, 0 * inf), which polars would take for a number. Asked
+    # at each step of a sum, it would double the size of the expression each time.
+    return number.fill_nan(None) if isinstance(expression, Arithmetic | Case) else number
 
 
 def condition_expression(condition: Condition) -> pl.Expr:
@@ -94,20 +85,42 @@ def condition_expression(condition: Condition) -> pl.Expr:
             assert_never(condition)
 
 
+def _column(value: float) -> pl.Expr:
+    """A value for each leg. Not a literal: polars loses the height of some that begin with one."""
+    return pl.repeat(value, pl.len(), dtype=pl.Float64)
+
+
 def _strength(checked: CheckedPattern, side: Side) -> pl.Expr:
+    none = _column(0.0)
     if not checked.pattern.side.covers(side):
-        return pl.repeat(0.0, pl.len(), dtype=pl.Float64)
+        return none
     fires = condition_expression(checked.condition).fill_null(value=False)
     strength = number_expression(checked.strength).clip(0.0, 1.0).fill_null(0.0)
-    return pl.when(fires).then(strength).otherwise(0.0)
+    return pl.when(fires).then(strength).otherwise(none)
+
+
+def _number(expression: Numeric) -> pl.Expr:
+    """The same, but NULL may also be NaN: arithmetic carries either on."""
+    match expression:
+        case Number():
+            return _column(expression.value)
+        case FeatureValue():
+            return pl.col(expression.name)
+        case Arithmetic():
+            return _arithmetic(expression)
+        case Call():
+            return _call(expression)
+        case Case():
+            return _case(expression)
+        case _:
+            assert_never(expression)
 
 
 def _arithmetic(expression: Arithmetic) -> pl.Expr:
-    left, right = number_expression(expression.left), number_expression(expression.right)
+    left, right = _number(expression.left), _number(expression.right)
     if expression.operator == "/":
-        return pl.when(right != 0.0).then(left / right).otherwise(None).fill_nan(None)
-    # inf - inf and 0 * inf: polars would take NaN for a number
-    return _ARITHMETIC[expression.operator](left, right).fill_nan(None)
+        return pl.when(right != 0.0).then(left / right).otherwise(None)
+    return _ARITHMETIC[expression.operator](left, right)
 
 
 def _call(expression: Call) -> pl.Expr:

@@ -122,6 +122,11 @@ class PatternFile(BaseModel):
     pattern: list[Pattern] = []
 
 
+_ENTRIES: Final = frozenset[str]().union(
+    *(model.model_fields for model in (PatternFile, Thresholds, Pattern, Words, Questions))
+)
+
+
 @dataclass(frozen=True, slots=True)
 class CheckedPattern:
     """A pattern whose expressions and templates have been read."""
@@ -201,14 +206,14 @@ def _declared(text: str, origin: str) -> PatternFile:
 
 def _first_complaint(error: ValidationError, raw: Mapping[str, object], origin: str) -> str:
     """One line for the first thing that is wrong, with the pattern named if it has a name."""
-    first = error.errors()[0]
+    # A misspelt entry first: that another one is missing then is its consequence.
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     place, where = list(first["loc"]), origin
     if place[0] == "pattern" and len(place) > 1:
         where, place = f"{origin}: {_pattern_label(raw, place[1])}", place[2:]
     field = ".".join(str(part) for part in place if part != "[key]")
     if first["type"] == "extra_forbidden":
-        owner = Pattern if place and where != origin else PatternFile
-        return f'{where}: unknown entry "{field}"{did_you_mean(field, owner.model_fields)}'
+        return f'{where}: unknown entry "{field}"{did_you_mean(str(place[-1]), _ENTRIES)}'
     message = first["msg"].removeprefix("Value error, ")
     return f"{where}: {field}: {message}" if field else f"{where}: {message}"
 

@@ -1,0 +1,118 @@
+"""From strengths and features to what a person reads: reasons, measure, alert.
+
+Pure functions of their arguments, so the same leg gives the same alert whenever it is judged.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import isfinite, prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sluicegate.domain.alert import Alert, Origin, Reason, Side, alert_id, moment_of
+from sluicegate.domain.measure import Measure
+from sluicegate.judging.patterns import CheckedPattern, PatternSet, Thresholds
+from sluicegate.judging.templates import Language
+from sluicegate.memory.features import FEATURE_INDEX
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedLeg:
+    """What an alert says of its leg besides the judgement; times are ms since the epoch."""
+
+    transaction_id: str
+    account: str
+    side: Side
+    counterparty: str | None
+    amount_minor: int
+    currency: str
+    occurred_at_ms: int
+    recorded_at_ms: int
+    detected_at_ms: int
+    origin: Origin = "stream"
+
+
+def build_alert(
+    pattern_set: PatternSet, leg: JudgedLeg, score: float, features: Vector, strengths: Vector
+) -> Alert:
+    """The alert for one judged leg.
+
+    `features` has shape (FEATURE_COUNT,), `strengths` one entry for each pattern of the set.
+    """
+    return Alert(
+        id=alert_id(leg.transaction_id, leg.account, leg.side),
+        transaction_id=leg.transaction_id,
+        account=leg.account,
+        side=leg.side,
+        counterparty=leg.counterparty,
+        amount_minor=leg.amount_minor,
+        currency=leg.currency,
+        score=score,
+        measure=measure_for(score, pattern_set.thresholds),
+        reasons=explain(pattern_set, features, strengths),
+        facts=facts(pattern_set, features, strengths),
+        occurred_at=moment_of(leg.occurred_at_ms),
+        recorded_at=moment_of(leg.recorded_at_ms),
+        detected_at=moment_of(leg.detected_at_ms),
+        pattern_set_version=pattern_set.version,
+        origin=leg.origin,
+    )
+
+
+def explain(pattern_set: PatternSet, features: Vector, strengths: Vector) -> tuple[Reason, ...]:
+    """The patterns that fired in words, strongest first, equals in the order of the file."""
+    said = (
+        _reason(pattern_set.patterns[index], features, float(strengths[index]))
+        for index in np.flatnonzero(strengths)
+    )
+    return tuple(sorted(said, key=lambda reason: -reason.strength))
+
+
+def facts(pattern_set: PatternSet, features: Vector, strengths: Vector) -> dict[str, float]:
+    """The features behind the reasons by name, in the order of the table; NULLs are left out."""
+    fired = (pattern_set.patterns[index] for index in np.flatnonzero(strengths))
+    names = frozenset[str]().union(*(checked.features for checked in fired))
+    values = ((name, float(features[FEATURE_INDEX[name]])) for name in names)
+    known = ((name, value) for name, value in values if isfinite(value))
+    return dict(sorted(known, key=lambda fact: FEATURE_INDEX[fact[0]]))
+
+
+def measure_for(score: float, thresholds: Thresholds) -> Measure:
+    """The heaviest measure whose threshold the score reaches, else none."""
+    reached = (measure for measure, least in thresholds.measures.items() if score >= least)
+    return max(reached, key=lambda measure: measure.severity, default=Measure.NONE)
+
+
+def score_of(reasons: Iterable[Reason]) -> float:
+    """The score again, from its reasons alone: equal but for the rounding of the last digits."""
+    return 1.0 - prod(1.0 - reason.strength for reason in reasons)
+
+
+def questions_for(
+    pattern_set: PatternSet, reasons: Iterable[Reason], language: Language
+) -> tuple[str, ...]:
+    """What the teller should ask, strongest reason first, each question once."""
+    declared: Mapping[str, CheckedPattern] = {
+        checked.pattern.name: checked for checked in pattern_set.patterns
+    }
+    asked = (
+        question
+        for reason in reasons
+        for question in getattr(declared[reason.pattern].pattern.questions, language)
+    )
+    return tuple(dict.fromkeys(asked))
+
+
+def _reason(checked: CheckedPattern, features: Vector, strength: float) -> Reason:
+    def value_of(name: str) -> float:
+        return float(features[FEATURE_INDEX[name]])
+
+    return Reason(
+        pattern=checked.pattern.name,
+        strength=strength,
+        zh=checked.reason_zh.fill(value_of),
+        en=checked.reason_en.fill(value_of),
+    )

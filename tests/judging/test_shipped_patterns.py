@@ -1,0 +1,216 @@
+"""Each shipped pattern on facts written by hand: where it fires, and where it just does not."""
+
+from __future__ import annotations
+
+from math import nan
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pytest
+
+from sluicegate.domain.measure import Measure
+from sluicegate.judging.judgement import measure_for
+from sluicegate.judging.patterns import Side
+from sluicegate.memory.features import FEATURE_COUNT, FEATURE_INDEX
+
+if TYPE_CHECKING:
+    from sluicegate.judging.kernels import CompiledPatterns
+
+PRIVATE = {"sources_60d": 4.0, "targets_60d": 3.0, "pair_new": 1.0, "inflow_count": 8.0,
+           "outflow_count": 8.0, "new_source_share": 0.5, "new_target_share": 0.5}  # fmt: skip
+
+
+class Case(NamedTuple):
+    pattern: str
+    fires: dict[str, float]
+    just_not: dict[str, float]
+    """What is different where it does not fire any more."""
+
+
+CASES = (
+    Case(
+        "pass-through",
+        {"pass_through_gap_24h": 0.1, "pass_through_legs_24h": 3, "amount": 20_000},
+        {"pass_through_gap_24h": 0.101},
+    ),
+    Case(
+        "pass-through",
+        {"pass_through_gap_24h": 0.02, "pass_through_legs_24h": 6, "amount": 2_000},
+        {"pass_through_legs_24h": 7},
+    ),
+    Case(
+        "fast-in-fast-out",
+        {"passed_on_1h": 0.8, "inflow_1h": 5_000, "covered_1h": 0.9},
+        {"passed_on_1h": 0.79},
+    ),
+    Case(
+        "fast-in-fast-out",
+        {"passed_on_1h": 0.99, "inflow_1h": 5_000, "covered_1h": 0.5},
+        {"covered_1h": 0.49},
+    ),
+    Case(
+        "scatter-in-gather-out",
+        {
+            "inflow_count_7d": 4,
+            "outflow_count_7d": 1,
+            "inflow_7d": 40_000,
+            "outflow_7d": 37_000,
+            "amount": 37_000,
+        },
+        {"inflow_count_7d": 3},
+    ),
+    Case(
+        "scatter-in-gather-out",
+        {
+            "inflow_count_7d": 6,
+            "outflow_count_7d": 2,
+            "inflow_7d": 40_000,
+            "outflow_7d": 43_900,
+            "amount": 37_000,
+        },
+        {"outflow_7d": 44_100},
+    ),
+    Case(
+        "convergence",
+        {"sources_24h": 5, "inflow_24h": 30_000, "inflow_count_24h": 5},
+        {"sources_24h": 4},
+    ),
+    Case(
+        "divergence",
+        {"targets_8h": 5, "outflow_24h": 30_000, "outflow_count_24h": 5},
+        {"targets_8h": 4},
+    ),
+    Case("dormant-wakes", {"silent_days": 90, "amount": 5_000}, {"silent_days": 89.9}),
+    Case("dormant-wakes", {"silent_days": 200, "amount": 5_000}, {"amount": 4_999}),
+    Case(
+        "dormant-drained",
+        {
+            "age_days": 200,
+            "inflow_count_decayed_30d": 1.1,
+            "outflow_count_decayed_30d": 1.0,
+            "inflow_count_24h": 1,
+            "outflow_count_24h": 1,
+            "covered_24h": 0.8,
+            "amount": 50_000,
+        },
+        {"inflow_count_decayed_30d": 1.4},
+    ),
+    Case(
+        "far-above-own-largest",
+        {"amount": 15_000, "largest_outflow_91d": 10_000, "outflow_count": 5},
+        {"amount": 14_999},
+    ),
+    Case(
+        "far-above-own-largest",
+        {"amount": 15_000, "largest_outflow_91d": 100, "outflow_count": 5},
+        {"outflow_count": 4},
+    ),
+    Case(
+        "far-above-own-largest-in",
+        {"amount": 15_000, "largest_inflow_91d": 10_000, "inflow_count": 3},
+        {"largest_inflow_91d": 10_001},
+    ),
+    Case("test-then-large", {"small_same_pair_24h": 2, "amount": 10_001}, {"amount": 10_000}),
+    Case(
+        "test-then-large", {"small_same_pair_24h": 2, "amount": 10_001}, {"small_same_pair_24h": 1}
+    ),
+    Case("structuring-out", {"large_outflows_10d": 6, "amount": 12_000}, {"large_outflows_10d": 5}),
+    Case("structuring-in", {"large_inflows_10d": 6, "amount": 12_000}, {"large_inflows_10d": 5}),
+    Case("just-below-the-line-out", {"band_outflows_10d": 3, "amount": 9_000}, {"amount": 8_999}),
+    Case("just-below-the-line-out", {"band_outflows_10d": 3, "amount": 49_999}, {"amount": 50_000}),
+    Case(
+        "just-below-the-line-in", {"band_inflows_10d": 3, "amount": 19_500}, {"band_inflows_10d": 2}
+    ),
+)
+
+
+def vector(facts: dict[str, float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    features = np.full(FEATURE_COUNT, nan)
+    for name, value in (PRIVATE | facts).items():
+        features[FEATURE_INDEX[name]] = value
+    return features
+
+
+def strength(shipped: CompiledPatterns, pattern: str, facts: dict[str, float]) -> float:
+    index = shipped.pattern_set.index_of(pattern)
+    side = -1 if shipped.pattern_set.patterns[index].pattern.side.covers(Side.PAYER) else 1
+    return float(shipped.judge(side, vector(facts))[1][index])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.pattern)
+def test_a_pattern_fires_and_just_does_not(shipped: CompiledPatterns, case: Case) -> None:
+    assert strength(shipped, case.pattern, case.fires) > 0.0
+    assert strength(shipped, case.pattern, case.fires | case.just_not) == 0.0
+
+
+def test_every_pattern_has_a_case(shipped: CompiledPatterns) -> None:
+    declared = {checked.pattern.name for checked in shipped.pattern_set.patterns}
+    assert declared == {case.pattern for case in CASES}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.pattern)
+def test_an_institution_is_judged_by_what_is_left_of_it(
+    shipped: CompiledPatterns, case: Case
+) -> None:
+    gated = {"sources_60d": 200.0, "targets_60d": 200.0}
+    weak = strength(shipped, case.pattern, case.fires | gated)
+    assert weak <= strength(shipped, case.pattern, case.fires)
+    signs_of_busy_accounts = (
+        "pass-through",
+        "fast-in",
+        "scatter",
+        "vergence",
+        "structuring",
+        "line",
+    )
+    if any(sign in case.pattern for sign in signs_of_busy_accounts):
+        assert weak < 0.1
+
+
+FAST = {
+    "inflow_1h": 50_000.0, "passed_on_1h": 0.98, "covered_1h": 1.0, "covered_24h": 1.0,
+    "amount": 49_000.0, "pass_through_gap_24h": 0.02, "pass_through_legs_24h": 1.0,
+    "since_inflow_s": 240.0, "sources_24h": 1.0, "targets_24h": 1.0, "chain_depth": 1.0,
+    "suspicion_out": 0.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("facts", "lightest", "heaviest"),
+    [
+        # Salary in the morning, nearly all of it to the known savings account by noon.
+        (FAST | {"pair_new": 0.0, "since_inflow_s": 9_000.0}, Measure.WATCH, Measure.WATCH),
+        # Fresh money to a stranger within minutes.
+        (FAST, Measure.DELAY, Measure.LIMIT),
+        # The same as the second hop of a chain.
+        (FAST | {"chain_depth": 2.0}, Measure.SUSPEND_NON_COUNTER, Measure.STOP_PAYMENT),
+        # A car bought: far above what the account ever paid, to a stranger, out of savings.
+        (
+            {
+                "amount": 150_000.0,
+                "largest_outflow_91d": 6_000.0,
+                "outflow_count": 60.0,
+                "amount_z": 2.5,
+            },
+            Measure.WATCH,
+            Measure.WATCH,
+        ),
+        # Rent and groceries.
+        (
+            {
+                "amount": 3_000.0,
+                "largest_outflow_91d": 3_000.0,
+                "outflow_count": 60.0,
+                "pair_new": 0.0,
+            },
+            Measure.NONE,
+            Measure.NONE,
+        ),
+    ],
+)
+def test_one_sign_is_watched_and_signs_that_agree_go_up_the_ladder(
+    shipped: CompiledPatterns, facts: dict[str, float], lightest: Measure, heaviest: Measure
+) -> None:
+    score, _ = shipped.judge(-1, vector(facts))
+    measure = measure_for(score, shipped.pattern_set.thresholds)
+    assert lightest.severity <= measure.severity <= heaviest.severity, (score, measure)
