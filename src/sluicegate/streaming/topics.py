@@ -1,5 +1,6 @@
 """Every topic, once: its name, shape and retention; and how the topics are made and checked."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Self
@@ -32,6 +33,7 @@ DEAD_LETTER_BYTES = 64 * 1024
 """Room for headers beside the original bytes in a dead letter."""
 KAFKA_DEFAULT_BYTES = 1_048_588
 REQUEST_SECONDS = 30.0
+VISIBLE_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ def topic_table(settings: Settings) -> tuple[Topic, ...]:
 def create_topics(settings: Settings, bootstrap: str) -> list[TopicMade]:
     """Make the topics that are missing; those that exist are left as they are.
 
+    Returns when all of them can be seen, so that a part started next finds them.
+
     Raises:
         Problem: The broker cannot be reached, or it refuses a topic.
     """
@@ -139,6 +143,7 @@ def create_topics(settings: Settings, bootstrap: str) -> list[TopicMade]:
             if _code(error) != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise Problem(f"topic {name}: the broker refuses it", _reason(error)) from error
             made.append(TopicMade(name, created=False))
+    _await_all(admin, [each.name for each in made])
     return made
 
 
@@ -151,8 +156,7 @@ def check_topics(settings: Settings, bootstrap: str) -> list[str]:
     admin = AdminClient(confluent_config(settings.broker, bootstrap))
     table = topic_table(settings)
     try:
-        described = admin.describe_topics(TopicCollection([topic.name for topic in table]))
-        present = {name: _shape(future) for name, future in described.items()}
+        present = _shapes(admin, [topic.name for topic in table])
         configured = _configs(admin, [name for name, shape in present.items() if shape])
     except KafkaException as error:
         raise Problem("topics: the broker cannot be asked", _reason(error)) from error
@@ -210,10 +214,24 @@ def _differences(
             yield f"{topic.name} has {key} {found.get(key)} and {value} is configured"
 
 
+def _await_all(admin: AdminClient, names: Sequence[str]) -> None:
+    """Return when the broker shows all topics: it acknowledges them a moment before."""
+    deadline = time.monotonic() + VISIBLE_SECONDS
+    while None in _shapes(admin, names).values():
+        if time.monotonic() > deadline:
+            raise Problem("topics: made, but the broker does not show them", ", ".join(names))
+        time.sleep(0.05)
+
+
 @dataclass(frozen=True)
 class _Shape:
     partitions: int
     replication: int
+
+
+def _shapes(admin: AdminClient, names: Sequence[str]) -> dict[str, _Shape | None]:
+    described = admin.describe_topics(TopicCollection(list(names)))
+    return {name: _shape(future) for name, future in described.items()}
 
 
 def _shape(described: "Future[TopicDescription]") -> _Shape | None:
