@@ -17,7 +17,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from sluicegate.simulation.ledger import Books, Ledger
 
@@ -26,6 +33,12 @@ _AT_ONCE: Final = 20_000
 _LISTEN_SECONDS: Final = 0.2
 _REQUEST_SECONDS: Final = 10.0
 _NICENESS: Final = 10
+_NOT_READY: Final = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
+"""What a broker says of topics that are being made."""
 
 
 class Auditor:
@@ -51,18 +64,19 @@ class Auditor:
         if truth is not None and not isinstance(truth, Path):
             self.ledger.add_truth(truth)
         self._places: list[TopicPartition] = []
-        self._consumer = Consumer(
-            {
-                # no group is joined and nothing is committed; librdkafka wants a name all the same
-                "group.id": "sluicegate-auditor",
-                "enable.auto.commit": False,
-                # the default of 1,000 ms starves a fast reader
-                "fetch.queue.backoff.ms": 5,
-                "queued.max.messages.kbytes": 65_536,
-                **(client_settings or {}),
-                "bootstrap.servers": bootstrap,
-            }
-        )
+        settings = {
+            # no group is joined and nothing is committed; librdkafka wants a name all the same
+            "group.id": "sluicegate-auditor",
+            "enable.auto.commit": False,
+            # the default of 1,000 ms starves a fast reader
+            "fetch.queue.backoff.ms": 5,
+            "queued.max.messages.kbytes": 65_536,
+            **(client_settings or {}),
+            "bootstrap.servers": bootstrap,
+        }
+        self._consumer = Consumer(settings)
+        # questions on the reader's own connection wait behind its long polls, 0.3 s each
+        self._asking = Consumer(settings)
 
     def poll(self, seconds: float) -> int:
         """Read what comes in that time; how many records that was."""
@@ -86,11 +100,8 @@ class Auditor:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not all topics are there: {', '.join(self._names())}")
             time.sleep(_LISTEN_SECONDS)
-        missing = {
-            (place.topic, place.partition): edge
-            for place in self._places
-            if (edge := self._edges(place)[1]) > self._edges(place)[0]
-        }
+        edges = {(place.topic, place.partition): self._edges(place) for place in self._places}
+        missing = {place: end for place, (start, end) in edges.items() if end > start}
         while missing:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the ends of {len(missing)} partitions were not reached")
@@ -109,29 +120,37 @@ class Auditor:
     def close(self) -> None:
         """Leave the cluster."""
         self._consumer.close()
+        self._asking.close()
 
     def _names(self) -> list[str]:
         return [f"{self._prefix}{name}" for name in _TOPICS]
 
     def _edges(self, place: TopicPartition) -> tuple[int, int]:
-        low, high = self._consumer.get_watermark_offsets(place, timeout=_REQUEST_SECONDS)
+        low, high = self._asking.get_watermark_offsets(place, timeout=_REQUEST_SECONDS)
         return low, high
 
     def _assigned(self) -> bool:
         """Assign all partitions once all topics are there."""
         if self._places:
             return True
-        topics = self._consumer.list_topics(timeout=_REQUEST_SECONDS).topics
+        topics = self._asking.list_topics(timeout=_REQUEST_SECONDS).topics
         if any(name not in topics or not topics[name].partitions for name in self._names()):
             return False
-        self._places = [
+        places = [
             TopicPartition(name, partition, OFFSET_BEGINNING)
             for name in self._names()
             for partition in topics[name].partitions
         ]
-        for place in self._places:
+        try:
+            starts = [self._edges(place)[0] for place in places]
+        except KafkaException as problem:
+            if problem.args[0].retriable() or problem.args[0].code() in _NOT_READY:
+                return False
+            raise
+        for place, start in zip(places, starts, strict=True):
             if place.topic == f"{self._prefix}transactions":
-                self.ledger.starts_at(place.partition, self._edges(place)[0])
+                self.ledger.starts_at(place.partition, start)
+        self._places = places
         self._consumer.assign(self._places)
         return True
 
@@ -140,6 +159,8 @@ class Auditor:
         grouped: defaultdict[tuple[str, int], list[Message]] = defaultdict(list)
         for message in messages:
             if error := message.error():
+                if error.code() in _NOT_READY:
+                    continue
                 raise KafkaException(error)
             grouped[message.topic() or "", message.partition() or 0].append(message)
         for (topic, partition), group in grouped.items():
@@ -199,6 +220,8 @@ def _follow(auditor: Auditor) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: stopped.append(number))
     os.nice(_NICENESS)
+    sys.stderr.write("auditor: following\n")
+    sys.stderr.flush()
     while not stopped:
         auditor.poll(_LISTEN_SECONDS)
 

@@ -89,7 +89,8 @@ class SourcePartition:
     def refused(self, offset: int) -> None:
         """Enter a dead letter; a restart may write the same one again."""
         if offset >= self.base:
-            self._states.values[self._rows(np.array([offset]))] |= np.uint8(_DEAD)
+            rows = self._rows(np.array([offset]))
+            self._states.values[rows] |= np.uint8(_DEAD)
             self.highest = max(self.highest, offset)
 
     def _rows(self, offsets: Ints) -> Ints:
