@@ -29,7 +29,7 @@ from confluent_kafka import (
 from sluicegate.simulation.ledger import Books, Ledger
 
 _TOPICS: Final = ("transactions", "legs", "progress", "dead-letter", "stop-payment")
-_AT_ONCE: Final = 20_000
+_AT_ONCE: Final = 10_000
 _LISTEN_SECONDS: Final = 0.2
 _REQUEST_SECONDS: Final = 10.0
 _NICENESS: Final = 10
@@ -70,7 +70,7 @@ class Auditor:
             "enable.auto.commit": False,
             # the default of 1,000 ms starves a fast reader
             "fetch.queue.backoff.ms": 5,
-            "queued.max.messages.kbytes": 65_536,
+            "queued.max.messages.kbytes": 8_192,
             **(client_settings or {}),
             "bootstrap.servers": bootstrap,
         }
