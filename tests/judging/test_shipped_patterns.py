@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from sluicegate.judging.kernels import CompiledPatterns
 
 PRIVATE = {"sources_60d": 4.0, "targets_60d": 3.0, "pair_new": 1.0, "inflow_count": 8.0,
-           "outflow_count": 8.0, "new_source_share": 0.5, "new_target_share": 0.5}  # fmt: skip
+           "outflow_count": 8.0, "new_source_share": 0.5, "new_target_share": 0.5,
+           "inflow_count_7d": 5.0, "outflow_count_7d": 5.0, "covered_24h": 0.0,
+           "covered_3d": 0.0}  # fmt: skip
 
 
 class Case(NamedTuple):
