@@ -126,6 +126,10 @@ class RouterSettings(Section):
 
     group: str = Field(default="sluicegate-router", min_length=1)
     """Consumer group of the routers: one is active, the others stand by."""
+    slot: str = Field(default="r0", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    """Stable name of this router, unique among the routers: it rejoins under the same name."""
+    session_timeout_seconds: float = Field(default=10, ge=6)
+    """After this many seconds of silence another router takes over."""
     batch_transactions: int = Field(default=2_500, ge=1)
     """Transactions read, decoded and packed together at most."""
     lead_transactions: int = Field(default=20_000, ge=1)

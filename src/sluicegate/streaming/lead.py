@@ -1,0 +1,69 @@
+"""How far the router runs ahead of the workers, and how far it may.
+
+While it catches up with a backlog the router must not run away: an arrival would be overtaken by
+later departures, and windows would be judged in the wrong order. Workers publish the legs offset
+they have applied; what was sent beyond it is the lead.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    offset: int
+    transactions_before: int
+    event_time_ms: int
+
+
+class Lead:
+    """What was sent and is not yet known to be applied, by legs partition. Pure."""
+
+    def __init__(self, most_transactions: int, most_ms: int) -> None:
+        self._most_transactions = most_transactions
+        self._most_ms = most_ms
+        self._unapplied: dict[int, deque[_Sent]] = {}
+        self._sent = 0
+
+    def sent(self, transactions: int) -> None:
+        """Counts transactions that were handed to the producer."""
+        self._sent += transactions
+
+    @property
+    def count(self) -> int:
+        """Transactions handed to the producer so far."""
+        return self._sent
+
+    def acknowledged(
+        self, partition: int, offset: int, transactions_before: int, event_time_ms: int
+    ) -> None:
+        """A legs message lies in the log; it was made after so many transactions."""
+        sent = _Sent(offset, transactions_before, event_time_ms)
+        self._unapplied.setdefault(partition, deque()).append(sent)
+
+    def applied(self, offsets: Mapping[int, int]) -> None:
+        """Workers have applied the legs logs up to these offsets."""
+        for partition, offset in offsets.items():
+            waiting = self._unapplied.get(partition)
+            while waiting and waiting[0].offset <= offset:
+                waiting.popleft()
+
+    def allows(self, event_time_ms: int) -> bool:
+        """Whether more may be sent, the next from this event time: the wider bound holds."""
+        oldest = min(
+            (waiting[0] for waiting in self._unapplied.values() if waiting),
+            key=lambda sent: sent.transactions_before,
+            default=None,
+        )
+        if oldest is None:
+            return True
+        return (
+            self._sent - oldest.transactions_before < self._most_transactions
+            or event_time_ms - oldest.event_time_ms < self._most_ms
+        )
+
+    def slowest(self) -> int | None:
+        """The legs partition that is furthest behind, if any is."""
+        waiting = {p: sent[0].transactions_before for p, sent in self._unapplied.items() if sent}
+        return min(waiting, key=waiting.__getitem__, default=None)

@@ -1,0 +1,105 @@
+"""The legs log: batches of legs, each naming where its records came from.
+
+One Kafka message is one batch: a header, then records of `LEG` (docs/legs-format.md). For each
+source partition in it the header names the first and the last position, and the last position
+sent to this legs partition before, so that the reader drops repeats and refuses holes.
+"""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+
+from sluicegate.errors import Problem
+from sluicegate.memory.accounts import Records
+from sluicegate.memory.row import LEG
+
+MAGIC: Final = b"SLG1"
+NOTHING_BEFORE: Final = -1
+POSITION_BITS: Final = 16
+"""An arrival's position is the offset of its departure's batch, then its index in that batch."""
+MOST_RECORDS: Final = (1 << POSITION_BITS) - 1
+
+_HEADER: Final = struct.Struct("<4sBBHI")
+_CHAIN: Final = struct.Struct("<IIqqq")
+
+
+class RecordType(IntEnum):
+    """What the records of a batch are; one batch, one type."""
+
+    DEPARTURES = 1
+    """Departures and cash arrivals, written by the router."""
+    ARRIVALS = 2
+    """Arrivals with provenance, written by workers."""
+
+
+class Source(IntEnum):
+    """What the positions of a batch count."""
+
+    TRANSACTIONS = 1
+    LEGS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One link of the chain of a source partition: where these records came from."""
+
+    partition: int
+    first: int
+    last: int
+    previous: int
+    """Last position sent to this legs partition before; NOTHING_BEFORE if none was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One message of the legs log."""
+
+    type: RecordType
+    source: Source
+    links: tuple[Link, ...]
+    legs: Records
+
+
+def pack(batch_type: RecordType, source: Source, links: Sequence[Link], legs: Records) -> bytes:
+    """Bytes of one legs message."""
+    head = _HEADER.pack(MAGIC, batch_type, source, len(links), len(legs))
+    chain = b"".join(
+        _CHAIN.pack(link.partition, 0, link.first, link.last, link.previous) for link in links
+    )
+    return head + chain + legs.tobytes()
+
+
+def unpack(value: bytes | None) -> Batch:
+    """The batch in a legs message.
+
+    Raises:
+        Problem: the message is not a batch that this version knows.
+    """
+    if value is None or len(value) < _HEADER.size:
+        raise _strange("it is shorter than a header")
+    magic, batch_type, source, link_count, count = _HEADER.unpack_from(value)
+    start = _HEADER.size + link_count * _CHAIN.size
+    if magic != MAGIC:
+        raise _strange(f"it begins with {magic!r}, not {MAGIC!r}")
+    if len(value) != start + count * LEG.itemsize:
+        raise _strange(f"{len(value)} bytes do not hold {link_count} links and {count} records")
+    if batch_type not in set(RecordType) or source not in set(Source):
+        raise _strange(f"record type {batch_type} from source {source} is unknown")
+    links = tuple(
+        Link(partition, first, last, previous)
+        for partition, _, first, last, previous in _CHAIN.iter_unpack(value[_HEADER.size : start])
+    )
+    legs = np.frombuffer(value, LEG, offset=start)
+    return Batch(RecordType(batch_type), Source(source), links, legs)
+
+
+def _strange(detail: str) -> Problem:
+    return Problem(
+        "a message of the legs log is not a batch of legs",
+        detail,
+        "something else writes to this topic, or a newer version does",
+    )

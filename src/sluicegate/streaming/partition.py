@@ -1,0 +1,158 @@
+"""One partition of the stream as a worker holds it: state, rules of order, arrivals to send on.
+
+Pure: bytes in, judgements and bytes out. What a message may do to the state is decided here:
+only `applied + 1` is applied, at or below is dropped, above is a hole; a record whose source
+position was applied before is a repeat and is dropped; a chain with a hole is refused.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sluicegate.errors import Problem
+from sluicegate.memory.accounts import AccountMemory, Records, Scorer, Stepped
+from sluicegate.memory.row import ARRIVAL
+from sluicegate.streaming.checkpoint import Place
+from sluicegate.streaming.legs import (
+    MOST_RECORDS,
+    NOTHING_BEFORE,
+    Batch,
+    Link,
+    RecordType,
+    Source,
+    pack,
+    unpack,
+)
+from sluicegate.streaming.partitioning import partitions_of
+
+SOURCE_KEY = {Source.TRANSACTIONS: "t", Source.LEGS: "l"}
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What one legs message came to."""
+
+    legs: Records
+    """The legs that were new, in order."""
+    stepped: Stepped
+    repeats: int
+
+
+@dataclass
+class Partition:
+    """The state of one legs partition."""
+
+    number: int
+    memory: AccountMemory
+    place: Place = field(default_factory=Place)
+
+    def apply(self, offset: int, value: bytes | None, scorer: Scorer) -> Applied | None:
+        """Judges and remembers the legs of a message; None if it was applied before.
+
+        Raises:
+            Problem: the message is not the next one, not a batch, or its chain has a hole;
+                nothing has been changed then.
+        """
+        if offset <= self.place.applied:
+            return None
+        if offset != self.place.applied + 1:
+            raise Problem(
+                f"legs partition {self.number} has a hole",
+                f"offset {offset} came after {self.place.applied}",
+                "the log lost records: rebuild the state from the transactions",
+            )
+        batch = unpack(value)
+        legs = self._new_legs(offset, batch)
+        stepped = self.memory.step(legs, scorer, partition=self.number, log_offset=offset)
+        for link in batch.links:
+            key = _key(batch.source, link.partition)
+            self.place.sources[key] = max(link.last, self._last(key))
+        self.place.applied = offset
+        return Applied(legs, stepped, len(batch.legs) - len(legs))
+
+    def _last(self, key: str) -> int:
+        return self.place.sources.get(key, NOTHING_BEFORE)
+
+    def _new_legs(self, offset: int, batch: Batch) -> Records:
+        repeated = False
+        for link in batch.links:
+            last = self._last(_key(batch.source, link.partition))
+            if link.previous > last:
+                raise Problem(
+                    f"the chain into legs partition {self.number} has a hole",
+                    f"the batch at offset {offset} follows position {link.previous} of "
+                    f"{batch.source.name.lower()} partition {link.partition}; "
+                    f"the last one applied is {last}",
+                    "a batch was lost between writer and log: rebuild the state",
+                )
+            repeated |= link.first <= last
+        return self._unrepeated(batch) if repeated else batch.legs
+
+    def _unrepeated(self, batch: Batch) -> Records:
+        fresh = np.zeros(len(batch.legs), bool)
+        for link in batch.links:
+            last = self._last(_key(batch.source, link.partition))
+            own = batch.legs["source_partition"] == link.partition
+            fresh |= own & (batch.legs["position"] > last)
+        return np.ascontiguousarray(batch.legs[fresh])
+
+
+class Outbox:
+    """Arrivals on their way to the partitions of their accounts, gathered to save messages."""
+
+    def __init__(self, partitions: int) -> None:
+        self._partitions = partitions
+        self._gathered: list[tuple[Partition, Records]] = []
+        self.waiting = 0
+        """Arrivals gathered and not yet drained."""
+
+    def add(self, origin: Partition, arrivals: Records) -> None:
+        """Takes the arrivals that the departures of one message gave, in their order."""
+        if len(arrivals):
+            self._gathered.append((origin, arrivals))
+            self.waiting += len(arrivals)
+
+    def drain(self) -> Iterator[tuple[int, bytes]]:
+        """Legs messages to produce, as (target partition, value); notes them as sent."""
+        gathered, self._gathered, self.waiting = self._gathered, [], 0
+        if not gathered:
+            return
+        origins = {origin.number: origin for origin, _ in gathered}
+        arrivals = np.concatenate([records for _, records in gathered])
+        targets = partitions_of(arrivals["account"], self._partitions)
+        order = np.argsort(targets, kind="stable")
+        cuts = np.searchsorted(targets[order], np.arange(self._partitions + 1))
+        for target in range(self._partitions):
+            chosen = arrivals[order[cuts[target] : cuts[target + 1]]]
+            for start in range(0, len(chosen), MOST_RECORDS // 8):
+                part = chosen[start : start + MOST_RECORDS // 8]
+                links = [_link(origins[number], target, part) for number in _sources(part)]
+                yield target, pack(RecordType.ARRIVALS, Source.LEGS, links, part)
+
+    def forget(self) -> None:
+        """Drops what was gathered: its partitions have gone, their next owner sends it."""
+        self._gathered = []
+        self.waiting = 0
+
+
+def _sources(part: Records) -> list[int]:
+    return [int(number) for number in np.unique(part["source_partition"])]
+
+
+def _link(origin: Partition, target: int, part: Records) -> Link:
+    positions = part["position"][part["source_partition"] == origin.number]
+    previous = origin.place.sent.get(target, NOTHING_BEFORE)
+    last = int(positions[-1])
+    origin.place.sent[target] = last
+    return Link(origin.number, int(positions[0]), last, previous)
+
+
+def _key(source: Source, partition: int) -> str:
+    return f"{SOURCE_KEY[source]}{partition}"
+
+
+def sides_of(legs: Records) -> tuple[int, int]:
+    """How many departures and how many arrivals there are."""
+    arrivals = int(np.count_nonzero(legs["side"] == ARRIVAL))
+    return len(legs) - arrivals, arrivals

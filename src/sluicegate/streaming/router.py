@@ -1,0 +1,437 @@
+"""The router: from transactions to the ordered legs logs, one active at a time.
+
+The member of the routers' group that owns the one partition of `progress` is active: it reads the
+transactions in step by event time, sends first legs and dead letters, and commits the source
+offsets after both are acknowledged. Any delivery error ends the process without a commit.
+"""
+
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from sluicegate.domain.refusal import Refusal, Refused
+from sluicegate.domain.transaction import Rules
+from sluicegate.errors import Problem
+from sluicegate.operations.metrics import Metrics
+from sluicegate.settings import Settings
+from sluicegate.streaming.clients import confluent_config
+from sluicegate.streaming.decoder import Decoded, Decoder
+from sluicegate.streaming.lead import Lead
+from sluicegate.streaming.legs import NOTHING_BEFORE
+from sluicegate.streaming.repeats import Repeats, Verdict
+from sluicegate.streaming.routing import Chains, Ints, Places
+from sluicegate.streaming.sources import SourceReader, open_reader
+from sluicegate.streaming.topics import DEAD_LETTER_BYTES, Topics
+
+log = logging.getLogger(__name__)
+
+COMMIT_SECONDS: Final = 1.0
+IDLE_SECONDS: Final = 0.002
+CATCH_UP_SECONDS: Final = 0.02
+"""How long the reader that is furthest behind is waited for."""
+COMPLAIN_SECONDS: Final = 5.0
+FLUSH_SECONDS: Final = 60.0
+GAPLESS: Final[dict[str, Any]] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "enable.gapless.guarantee": True,
+    "message.timeout.ms": 0,  # never given up: a lost batch would be a hole
+    "compression.type": "lz4",
+    "queue.buffering.max.messages": 1_000_000,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Records of one source partition, read together."""
+
+    reader: SourceReader
+    messages: Sequence[Message]
+
+
+class Router:
+    """One router process; `run` stands by, then routes, until `stop` is set."""
+
+    def __init__(
+        self, settings: Settings, bootstrap: str, metrics: Metrics, stop: threading.Event
+    ) -> None:
+        self._settings = settings
+        self._topics = Topics.of(settings)
+        self._config: dict[str, Any] = confluent_config(settings.broker, bootstrap)
+        self._stop = stop
+        contract = settings.contract
+        self._decoder = Decoder(
+            Rules(contract.base_currency, contract.max_ahead_seconds * 1000, contract.max_bytes)
+        )
+        self._producer = Producer(
+            {**self._config, **GAPLESS, "linger.ms": settings.router.linger_ms}
+        )
+        self._figures = _Figures(metrics)
+        self._active = threading.Event()
+        self._failure: Exception | None = None
+        self._group = self._join()
+
+    def run(self) -> None:
+        """Routes while this router is the active one.
+
+        Raises:
+            Problem: a record could not be written, or the source is not where it was.
+        """
+        try:
+            while not self._stop.is_set():
+                self._follow_group(0.2)
+                if self._active.is_set():
+                    self._route()
+        finally:
+            self._group.close()
+
+    # The group: who is active.
+
+    def _join(self) -> Consumer:
+        router = self._settings.router
+        group = Consumer(
+            {
+                **self._config,
+                "group.id": f"{self._settings.topics.prefix}{router.group}",
+                "group.instance.id": router.slot,
+                "session.timeout.ms": round(router.session_timeout_seconds * 1000),
+                "heartbeat.interval.ms": round(router.session_timeout_seconds * 200),
+                "enable.auto.commit": False,
+                "auto.offset.reset": "latest",
+                "fetch.wait.max.ms": 20,
+            }
+        )
+
+        def assigned(_: Consumer, partitions: list[TopicPartition]) -> None:
+            if partitions:
+                self._active.set()
+
+        def lost(_: Consumer, partitions: list[TopicPartition]) -> None:
+            if partitions:
+                self._active.clear()
+
+        group.subscribe([self._topics.progress], on_assign=assigned, on_revoke=lost, on_lost=lost)
+        return group
+
+    def _follow_group(self, seconds: float) -> Iterator[dict[int, int]]:
+        """Serves the group, and gives what workers published since the last time."""
+        messages = self._group.consume(100, seconds)
+        published = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                applied = json.loads(message.value() or b"{}").get("applied", {})
+                published.append({int(number): int(at) for number, at in applied.items()})
+            elif error.code() == KafkaError.FENCED_INSTANCE_ID:
+                raise Problem(
+                    f"another router runs as {self._settings.router.slot}",
+                    str(error.str()),
+                    "give each router a router.slot of its own",
+                )
+        return iter(published)
+
+    # Routing.
+
+    def _route(self) -> None:
+        router = self._settings.router
+        readers, self._chains = self._resume()
+        self._repeats = {reader.partition: Repeats(router.repeat_reach) for reader in readers}
+        self._lead = Lead(router.lead_transactions, round(router.lead_seconds * 1000))
+        committed_at = time.monotonic()
+        log.info("is the active router, reads %d partitions", len(readers))
+        try:
+            while self._active.is_set() and not self._stop.is_set():
+                self._turn(readers)
+                if time.monotonic() - committed_at >= COMMIT_SECONDS:
+                    self._commit(readers)
+                    committed_at = time.monotonic()
+            if self._active.is_set():
+                self._commit(readers)
+        finally:
+            for reader in readers:
+                reader.consumer.close()
+
+    def _turn(self, readers: Sequence[SourceReader]) -> None:
+        """One read: what is furthest behind in a backlog, all there is in live operation."""
+        for published in self._follow_group(0):
+            self._lead.applied(published)
+        for reader in readers:
+            if reader.at_end and reader.lag() >= self._settings.router.batch_transactions:
+                reader.at_end = False
+        behind = [reader for reader in readers if not reader.at_end]
+        most = self._settings.router.batch_transactions
+        if behind:
+            reader = min(behind, key=lambda each: each.event_time_ms)
+            self._hold(reader.event_time_ms)
+            reads = [Read(reader, reader.read(most, CATCH_UP_SECONDS))]
+        else:
+            reads = [Read(reader, reader.read(most, 0)) for reader in readers]
+        reads = [read for read in reads if read.messages]
+        if reads:
+            self._pass(reads)
+        elif not behind:
+            time.sleep(IDLE_SECONDS)
+        self._producer.poll(0)
+        if self._failure is not None:
+            raise self._failure
+
+    def _hold(self, event_time_ms: int) -> None:
+        """Waits until the workers are near enough."""
+        started = complained = time.monotonic()
+        while not self._lead.allows(event_time_ms) and not self._stop.is_set():
+            if not self._active.is_set() or self._failure is not None:
+                break
+            self._producer.poll(0.001)
+            for published in self._follow_group(0.001):
+                self._lead.applied(published)
+            if time.monotonic() - complained > COMPLAIN_SECONDS:
+                complained = time.monotonic()
+                log.warning(
+                    "waits for the worker of legs partition %s: is one running?",
+                    self._lead.slowest(),
+                )
+        self._figures.held.inc(time.monotonic() - started)
+
+    def _pass(self, reads: Sequence[Read]) -> None:
+        """Decodes what was read and sends legs and dead letters on."""
+        started = time.monotonic()
+        messages = [message for read in reads for message in read.messages]
+        count = len(messages)
+        recorded = np.fromiter((each.timestamp()[1] for each in messages), np.int64, count)
+        positions = np.fromiter((each.offset() for each in messages), np.int64, count)
+        sources = np.repeat(
+            [read.reader.partition for read in reads], [len(read.messages) for read in reads]
+        ).astype(np.int64)
+        decoded = self._decoder.decode([each.value() for each in messages], recorded)
+        taken = decoded.row_index
+        places = Places(sources[taken], positions[taken], recorded[taken])
+        rows = self._in_step(reads, decoded, places)
+        fresh = self._fresh(decoded, places, rows, messages)
+        for index, refused in decoded.refused:
+            self._dead_letter(messages[index], refused)
+        self._send(decoded, places, fresh)
+        self._figures.passed(count, len(fresh), float(recorded[0]), time.monotonic() - started)
+
+    def _in_step(self, reads: Sequence[Read], decoded: Decoded, places: Places) -> Ints:
+        """Order of the rows: by event time, each source partition in its own order."""
+        keys = np.minimum(decoded.occurred_at_ms, places.recorded_at_ms)
+        for read in reads:
+            own = np.flatnonzero(places.source_partition == read.reader.partition)
+            running = np.maximum.accumulate(keys[own])
+            keys[own] = np.maximum(running, read.reader.event_time_ms)
+            if len(own):
+                read.reader.event_time_ms = int(keys[own[-1]])
+        if len(reads) == 1:
+            return np.arange(len(keys))
+        return np.argsort(keys, kind="stable")
+
+    def _fresh(
+        self, decoded: Decoded, places: Places, rows: Ints, messages: Sequence[Message]
+    ) -> Ints:
+        """The rows to send: not sent before, not the bank's own repeats."""
+        verdicts = np.zeros(len(rows), np.uint8)
+        for partition in np.unique(places.source_partition).tolist():
+            own = np.flatnonzero(places.source_partition[rows] == partition)
+            judged = self._repeats[partition].judge(decoded, places.position, rows[own])
+            verdicts[own] = judged
+        verdicts[places.position[rows] < self._resume_at(places)[rows]] = _BEFORE
+        for row in rows[verdicts == Verdict.ID_REUSED].tolist():
+            refused = Refused(Refusal.ID_REUSED, "id", "the same id came with other content")
+            self._dead_letter(messages[int(decoded.row_index[row])], refused)
+        self._figures.repeats.inc(int(np.count_nonzero(verdicts == Verdict.REPEAT)))
+        return rows[verdicts == Verdict.NEW]
+
+    def _resume_at(self, places: Places) -> Ints:
+        """For each row, the offset from which its source partition is sent on."""
+        starts = np.zeros(max(self._resumes) + 1, np.int64)
+        for partition, offset in self._resumes.items():
+            starts[partition] = offset
+        chosen: Ints = starts[places.source_partition]
+        return chosen
+
+    def _send(self, decoded: Decoded, places: Places, rows: Ints) -> None:
+        if not len(rows):
+            return
+        before = self._lead.count
+        event_time_ms = int(decoded.occurred_at_ms[rows[0]])
+
+        def delivered(error: object, message: Message) -> None:
+            if error is not None:
+                self._failed("legs", error)
+            else:
+                self._lead.acknowledged(
+                    message.partition() or 0, message.offset() or 0, before, event_time_ms
+                )
+
+        self._lead.sent(len(rows))
+        for partition, value in self._chains.messages(decoded, places, rows):
+            self._produce(self._topics.legs, value, partition=partition, on_delivery=delivered)
+
+    def _dead_letter(self, message: Message, refused: Refused) -> None:
+        """Keeps what was refused, whole where it fits, with the reason and where it came from."""
+        partition, offset = message.partition() or 0, message.offset() or 0
+        if offset < self._resumes[partition]:
+            return
+        value = message.value()
+        headers = {
+            "reason": refused.refusal.value,
+            "field": refused.field or "",
+            "detail": refused.detail,
+            "source_topic": message.topic() or "",
+            "source_partition": str(partition),
+            "source_offset": str(offset),
+        }
+        room = self._settings.contract.max_bytes + DEAD_LETTER_BYTES // 2
+        if value is not None and len(value) > room:
+            headers |= {"length": str(len(value)), "sha256": hashlib.sha256(value).hexdigest()}
+            value = value[:room]
+
+        def delivered(error: object, _: Message) -> None:
+            if error is not None:
+                self._failed("dead-letter", error)
+
+        self._produce(
+            self._topics.dead_letter,
+            value,
+            key=message.key(),
+            headers=[(name, text.encode()) for name, text in headers.items()],
+            on_delivery=delivered,
+        )
+        self._figures.refused(refused.refusal.value)
+
+    def _produce(self, topic: str, value: bytes | None, **options: Any) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, value, **options)
+            except BufferError:
+                self._producer.poll(0.05)
+            else:
+                return
+
+    def _failed(self, what: str, error: object) -> None:
+        self._failure = self._failure or Problem(
+            f"a record for {what} was not taken by the broker",
+            str(error),
+            "nothing was committed: start the router again and it goes on where it was",
+        )
+
+    # Where to go on.
+
+    def _resume(self) -> tuple[list[SourceReader], Chains]:
+        """Readers of all source partitions, a stretch before where they were left, and chains."""
+        topic = self._topics.transactions
+        listed = self._group.list_topics(topic, timeout=30).topics[topic]
+        if listed.error is not None:
+            raise Problem(
+                f"there is no topic {topic}",
+                str(listed.error.str()),
+                "`sluicegate topics create` makes the topics",
+            )
+        asked = [TopicPartition(topic, number) for number in sorted(listed.partitions)]
+        chains = Chains(self._settings.topics.partitions)
+        self._resumes: dict[int, int] = {}
+        readers = []
+        for place in self._group.committed(asked, timeout=30):
+            low, high = self._group.get_watermark_offsets(place, timeout=30)
+            start = low if place.offset < 0 else place.offset
+            if not low <= start <= high:
+                raise Problem(
+                    f"partition {place.partition} of {topic} is not where it was left",
+                    f"routed up to {start}, but the topic now holds {low} to {high}",
+                    "was the topic emptied or made anew? Rebuild the state from what there is",
+                )
+            self._resumes[place.partition] = start
+            if place.offset >= 0:
+                sent = _unpack_sent(place.metadata or "", start, chains.partitions)
+                chains.sent[place.partition] = sent
+            back = max(low, start - self._settings.router.repeat_reach)
+            readers.append(open_reader(self._config, topic, place.partition, back))
+        return readers, chains
+
+    def _commit(self, readers: Sequence[SourceReader]) -> None:
+        """Commits the places reached, after all that was sent is acknowledged."""
+        left = self._producer.flush(FLUSH_SECONDS)
+        if self._failure is not None:
+            raise self._failure
+        if left:
+            return  # the broker is away: librdkafka goes on trying, nothing is committed
+        places = [
+            TopicPartition(
+                self._topics.transactions,
+                reader.partition,
+                reader.next_offset,
+                _pack_sent(self._chains.last(reader.partition), reader.next_offset),
+            )
+            for reader in readers
+            if reader.next_offset >= self._resumes[reader.partition]
+        ]
+        if not places:
+            return
+        try:
+            self._group.commit(offsets=places, asynchronous=False)
+        except KafkaException as error:
+            log.warning("places were not committed: %s", error.args[0].str())
+        for reader in readers:
+            self._figures.lag(reader.partition, reader.lag())
+
+
+_BEFORE: Final = 255
+"""Verdict on rows that were routed before this start: read again only to remember their ids."""
+
+
+def _pack_sent(last: Ints, offset: int) -> str:
+    """The chains' last positions, as distances back from the committed offset."""
+    return ",".join("" if at < 0 else f"{offset - at:x}" for at in last.tolist())
+
+
+def _unpack_sent(text: str, offset: int, partitions: int) -> Ints:
+    parts = text.split(",")
+    if len(parts) != partitions:
+        raise Problem(
+            "the routers' group holds places that this router did not write",
+            f"{len(parts)} chains, {partitions} partitions",
+            "use another router.group, or topics.partitions as they were",
+        )
+    return np.array([offset - int(part, 16) if part else NOTHING_BEFORE for part in parts])
+
+
+class _Figures:
+    """What the router shows to Prometheus."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._transactions = metrics.counter("sluicegate_router_transactions_total")
+        self._departures = metrics.counter("sluicegate_router_departures_total")
+        self.repeats = metrics.counter("sluicegate_router_repeats_total")
+        self.held = metrics.counter("sluicegate_router_held_seconds_total")
+        self._batch = metrics.histogram("sluicegate_router_batch_seconds")
+        self._routed = metrics.histogram("sluicegate_stage_seconds", stage="routed")
+
+    def passed(self, records: int, sent: int, first_recorded_ms: float, seconds: float) -> None:
+        self._transactions.inc(records)
+        self._departures.inc(sent)
+        self._batch.observe(seconds)
+        self._routed.observe(max(0.0, time.time() - first_recorded_ms / 1000))
+
+    def refused(self, reason: str) -> None:
+        self._metrics.counter("sluicegate_router_refused_total", reason=reason).inc()
+
+    def lag(self, partition: int, records: int) -> None:
+        self._metrics.gauge("sluicegate_router_lag_records", partition=str(partition)).set(records)
+
+
+def run_router(settings: Settings, bootstrap: str, metrics: Metrics, stop: threading.Event) -> None:
+    """Runs one router until `stop` is set.
+
+    Raises:
+        Problem: it cannot start, or something failed.
+    """
+    Router(settings, bootstrap, metrics, stop).run()

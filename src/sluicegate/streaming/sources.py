@@ -1,0 +1,74 @@
+"""Reads the partitions of the transactions topic in step by event time.
+
+One consumer for each source partition; the next batch always comes from the one furthest behind.
+In live operation, where none has a full batch waiting, all are taken together and merged.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+FETCH: Final[dict[str, Any]] = {
+    "group.id": "sluicegate-unused",  # librdkafka wants one; nothing is joined or committed
+    "enable.auto.commit": False,
+    "auto.offset.reset": "error",
+    # librdkafka's default of 1,000 ms starves a fast reader (165,000 instead of 580,000 a second).
+    "fetch.queue.backoff.ms": 2,
+    "fetch.wait.max.ms": 10,
+    "queued.min.messages": 50_000,
+    "queued.max.messages.kbytes": 65_536,
+    "max.partition.fetch.bytes": 2_097_152,
+}
+
+
+@dataclass(slots=True)
+class SourceReader:
+    """One partition of the transactions topic."""
+
+    topic: str
+    partition: int
+    consumer: Consumer
+    next_offset: int
+    event_time_ms: int = 0
+    """Running maximum of the event times read, each clipped to its record's timestamp."""
+    at_end: bool = False
+    """Whether the last read found less than it asked for, and less than that is known to wait."""
+
+    def read(self, most: int, seconds: float) -> list[Message]:
+        """Up to `most` records, waiting `seconds` for them at most.
+
+        Raises:
+            KafkaException: the broker refused to go on.
+        """
+        messages = self.consumer.consume(most, seconds)
+        for message in messages[-1:]:
+            error = message.error()
+            if error is not None:
+                raise KafkaException(error)
+        if messages:
+            self.next_offset = (messages[-1].offset() or 0) + 1
+        self.at_end = len(messages) < most and self.lag() < most
+        return messages
+
+    def lag(self) -> int:
+        """Records between this place and the end of the partition, as last heard of."""
+        _, high = self.consumer.get_watermark_offsets(
+            TopicPartition(self.topic, self.partition), cached=True
+        )
+        return max(0, high - self.next_offset)
+
+    def advance(self, occurred_at_ms: npt.NDArray[np.int64], clip_ms: int) -> None:
+        """Notes the event times read, none beyond its record's time."""
+        if len(occurred_at_ms):
+            newest = min(int(occurred_at_ms.max()), clip_ms)
+            self.event_time_ms = max(self.event_time_ms, newest)
+
+
+def open_reader(config: dict[str, Any], topic: str, partition: int, offset: int) -> SourceReader:
+    """A reader of one source partition from an offset on."""
+    consumer = Consumer({**config, **FETCH})
+    consumer.assign([TopicPartition(topic, partition, offset)])
+    return SourceReader(topic, partition, consumer, offset)
