@@ -1,0 +1,273 @@
+"""One story that fires and one that just does not for each of the first eight patterns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.judging.stories import tell
+
+if TYPE_CHECKING:
+    from sluicegate.judging.kernels import CompiledPatterns
+
+FIRES = {
+    # 1: three payments come in and their sum leaves the next morning, less a commission
+    "pass-through": """
+        +0d 18:00  in    8,000.00  from B
+        +0d 18:20  in   12,000.00  from C
+        +0d 19:05  in   10,000.00  from D
+        +1d 08:10  out  28,500.00  to E
+    """,
+    # 3: stolen money stays six minutes
+    "fast-in-fast-out": """
+        +0d 10:02  in   50,000.00  from B
+        +0d 10:08  out  49,000.00  to C
+    """,
+    # 7: a week of collecting, one payment out
+    "scatter-in-gather-out": """
+        +0d 09:00  in    9,000.00  from B
+        +1d 09:00  in   11,000.00  from C
+        +2d 09:00  in    8,000.00  from D
+        +3d 09:00  in   12,000.00  from E
+        +4d 17:00  out  39,000.00  to F
+    """,
+    # 14: five strangers pay one account on one day
+    "convergence": """
+        +0d 09:00  in   6,000.00  from B
+        +0d 11:00  in   8,000.00  from C
+        +0d 14:00  in   5,500.00  from D
+        +0d 16:00  in   9,000.00  from E
+        +1d 08:59  in   7,000.00  from F
+    """,
+    "divergence": """
+        +0d 09:00  in   50,000.00  from B
+        +0d 09:10  out   9,800.00  to C
+        +0d 09:12  out   9,700.00  to D
+        +0d 09:14  out   9,900.00  to E
+        +0d 09:16  out   9,600.00  to F
+        +0d 17:09  out   9,500.00  to G
+    """,
+    # 18: bought, and woken with the first large payment
+    "dormant-wakes": """
+        +0d 12:00   in       200.00  from B
+        +0d 12:30   out      150.00  to SHOP
+        +91d 10:00  in    30,000.00  from C
+    """,
+    "dormant-drained": """
+        +0d 12:00    in       200.00  from B
+        +0d 12:30    out      150.00  to SHOP
+        +120d 10:00  in    30,000.00  from C
+        +120d 15:00  out   29,000.00  to D
+    """,
+    # 22: an elderly customer sends what was never sent before
+    "far-above-own-largest": """
+        +0d 09:00   in   80,000.00  cash
+        +5d 10:00   out     800.00  to SHOP
+        +12d 10:00  out   1,200.00  to SHOP
+        +20d 10:00  out   2,000.00  to SON
+        +33d 10:00  out     900.00  to SHOP
+        +40d 15:30  out  60,000.00  to X
+    """,
+    "far-above-own-largest-in": """
+        +0d 09:00   in   3,000.00  from B
+        +30d 09:00  in   3,000.00  from B
+        +45d 09:00  in  40,000.00  from C
+    """,
+    # 25: two small ones first, then the large one
+    "test-then-large": """
+        +0d 09:00  in   60,000.00  cash
+        +1d 10:00  out       1.00  to X
+        +1d 10:05  out      50.00  to X
+        +2d 09:59  out  40,000.00  to X
+    """,
+    # 30: six movements above 10,000 in ten days
+    "structuring-out": """
+        +0d 08:00  in   99,000.00  cash
+        +0d 09:00  out  12,000.00  to B
+        +1d 09:00  out  13,000.00  to C
+        +3d 09:00  out  12,500.00  to D
+        +5d 09:00  out  11,000.00  to E
+        +7d 09:00  out  14,000.00  to F
+        +9d 09:00  out  12,000.00  to G
+    """,
+    "structuring-in": """
+        +0d 09:00  in  12,000.00  from B
+        +1d 09:00  in  13,000.00  from C
+        +3d 09:00  in  12,500.00  from D
+        +5d 09:00  in  11,000.00  from E
+        +7d 09:00  in  14,000.00  from F
+        +9d 09:00  in  12,000.00  from G
+    """,
+    # 30: always just below the line
+    "just-below-the-line-out": """
+        +0d 08:00  in  99,000.00  cash
+        +0d 09:00  out  9,900.00  to B
+        +1d 09:00  out  9,500.00  to B
+        +2d 09:00  out  9,800.00  to B
+    """,
+    "just-below-the-line-in": """
+        +0d 09:00  in  49,500.00  from B
+        +1d 09:00  in   9,500.00  from C
+        +2d 09:00  in  19,800.00  cash
+    """,
+}
+
+JUST_NOT = {
+    # a quarter of it stays
+    "pass-through": """
+        +0d 18:00  in    8,000.00  from B
+        +0d 18:20  in   12,000.00  from C
+        +0d 19:05  in   10,000.00  from D
+        +1d 08:10  out  26,000.00  to E
+    """,
+    # the same money leaves an hour and a minute later
+    "fast-in-fast-out": """
+        +0d 10:02  in   50,000.00  from B
+        +0d 11:03  out  49,000.00  to C
+    """,
+    # a third payment out: three in for each out no more
+    "scatter-in-gather-out": """
+        +0d 09:00  in    9,000.00  from B
+        +1d 09:00  in   11,000.00  from C
+        +2d 09:00  in    8,000.00  from D
+        +3d 09:00  in   12,000.00  from E
+        +3d 12:00  out     300.00  to SHOP
+        +4d 17:00  out  39,000.00  to F
+    """,
+    # the first payer lies 24 hours and a minute back
+    "convergence": """
+        +0d 09:00  in   6,000.00  from B
+        +0d 11:00  in   8,000.00  from C
+        +0d 14:00  in   5,500.00  from D
+        +0d 16:00  in   9,000.00  from E
+        +1d 09:01  in   7,000.00  from F
+    """,
+    # the last payee comes after more than eight hours
+    "divergence": """
+        +0d 09:00  in   50,000.00  from B
+        +0d 09:10  out   9,800.00  to C
+        +0d 09:12  out   9,700.00  to D
+        +0d 09:14  out   9,900.00  to E
+        +0d 09:16  out   9,600.00  to F
+        +0d 17:11  out   9,500.00  to G
+    """,
+    # a coffee a month before: not dormant
+    "dormant-wakes": """
+        +0d 12:00   in       200.00  from B
+        +60d 12:30  out       15.00  to SHOP
+        +91d 10:00  in    30,000.00  from C
+    """,
+    # the account was in use last week
+    "dormant-drained": """
+        +0d 12:00    in       200.00  from B
+        +113d 12:30  out      150.00  to SHOP
+        +120d 10:00  in    30,000.00  from C
+        +120d 15:00  out   29,000.00  to D
+    """,
+    # as much was paid two months before
+    "far-above-own-largest": """
+        +0d 09:00   in   99,000.00  cash
+        +5d 10:00   out  40,100.00  to HOSPITAL
+        +12d 10:00  out   1,200.00  to SHOP
+        +20d 10:00  out   2,000.00  to SON
+        +33d 10:00  out     900.00  to SHOP
+        +60d 15:30  out  60,000.00  to X
+    """,
+    "far-above-own-largest-in": """
+        +0d 09:00   in   3,000.00  from B
+        +30d 09:00  in  27,000.00  from B
+        +45d 09:00  in  40,000.00  from C
+    """,
+    # the first test lies 24 hours and a minute back
+    "test-then-large": """
+        +0d 09:00  in   60,000.00  cash
+        +1d 09:58  out       1.00  to X
+        +1d 10:05  out      50.00  to X
+        +2d 09:59  out  40,000.00  to X
+    """,
+    # one of the six is of exactly 10,000.00
+    "structuring-out": """
+        +0d 08:00  in   99,000.00  cash
+        +0d 09:00  out  12,000.00  to B
+        +1d 09:00  out  10,000.00  to C
+        +3d 09:00  out  12,500.00  to D
+        +5d 09:00  out  11,000.00  to E
+        +7d 09:00  out  14,000.00  to F
+        +9d 09:00  out  12,000.00  to G
+    """,
+    # the first has left the ten days
+    "structuring-in": """
+        +0d 09:00   in  12,000.00  from B
+        +1d 09:00   in  13,000.00  from C
+        +3d 09:00   in  12,500.00  from D
+        +5d 09:00   in  11,000.00  from E
+        +7d 09:00   in  14,000.00  from F
+        +10d 09:00  in  12,000.00  from G
+    """,
+    # one of the three reaches the line
+    "just-below-the-line-out": """
+        +0d 08:00  in   99,000.00  cash
+        +0d 09:00  out   9,900.00  to B
+        +1d 09:00  out  10,000.00  to B
+        +2d 09:00  out   9,800.00  to B
+    """,
+    "just-below-the-line-in": """
+        +0d 09:00  in  49,500.00  from B
+        +1d 09:00  in   8,999.00  from C
+        +2d 09:00  in  19,800.00  cash
+    """,
+}
+
+ORDINARY = {
+    "salary, rent and groceries": """
+        +0d 09:00   in   9,000.00  from EMPLOYER
+        +0d 12:00   out  3,000.00  to LANDLORD
+        +0d 18:00   out    120.00  to SHOP
+        +9d 18:00   out    240.00  to SHOP
+        +30d 09:00  in   9,000.00  from EMPLOYER
+        +30d 09:30  out  3,000.00  to LANDLORD
+    """,
+    "salary saved within the hour": """
+        +0d 09:00   in   9,000.00  from EMPLOYER
+        +0d 09:30   out  5,000.00  to SAVINGS
+        +30d 09:00  in   9,000.00  from EMPLOYER
+        +30d 09:30  out  8,500.00  to SAVINGS
+    """,
+}
+
+
+def test_each_pattern_has_both_stories(shipped: CompiledPatterns) -> None:
+    declared = {checked.pattern.name for checked in shipped.pattern_set.patterns}
+    assert set(FIRES) == set(JUST_NOT) == declared
+
+
+@pytest.mark.parametrize("pattern", FIRES)
+def test_the_story_fires(pattern: str, shipped: CompiledPatterns) -> None:
+    assert pattern in tell(FIRES[pattern], shipped).patterns
+
+
+@pytest.mark.parametrize("pattern", JUST_NOT)
+def test_the_story_just_does_not_fire(pattern: str, shipped: CompiledPatterns) -> None:
+    assert pattern not in tell(JUST_NOT[pattern], shipped).patterns
+
+
+@pytest.mark.parametrize("story", ORDINARY)
+def test_an_ordinary_life_raises_no_alert(story: str, shipped: CompiledPatterns) -> None:
+    assert tell(ORDINARY[story], shipped).score < shipped.pattern_set.thresholds.alert
+
+
+def test_the_reasons_say_what_the_account_did(shipped: CompiledPatterns) -> None:
+    by_amount, by_speed = tell(FIRES["fast-in-fast-out"], shipped).reasons
+    assert by_amount == (
+        "49,000.00 goes out, within 2 % of the sum of the latest 1 inflow of 24 h; "
+        "the latest came 6 min ago"
+    )
+    assert by_speed == (
+        "1 inflow of 1 h totalling 50,000.00 (1 payer in 24 h): 98 % has left again, "
+        "6 min after the latest came in"
+    )
+
+
+def test_fresh_money_to_a_stranger_is_an_alert(shipped: CompiledPatterns) -> None:
+    verdict = tell(FIRES["fast-in-fast-out"], shipped)
+    assert verdict.score >= shipped.pattern_set.thresholds.alert
