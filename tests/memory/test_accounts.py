@@ -136,6 +136,14 @@ def test_only_changed_rows_are_taken_and_newer_rows_win(first: Records, later: R
     assert len(restored) == len(live)
 
 
+def test_a_restored_row_is_not_a_change() -> None:
+    legs = transfers(("A", "X"), ("B", "X"))
+    memory = remembering(legs)
+    memory.put(remembering(legs[:1]).rows)
+    (rows,) = changed_rows(memory)
+    assert words_text(rows["account"]) == ["B"]
+
+
 @given(RECORDS, st.permutations(ACCOUNTS))
 @law
 def test_the_digest_does_not_know_in_which_order_accounts_came(

@@ -64,6 +64,18 @@ BUSY_STEPS = st.tuples(
     st.integers(0, HOUR // 2), st.one_of(st.just(0), st.integers(0, HOUR)),
     st.just(0), MINORS, PROVENANCES,
 )  # fmt: skip
+EDGES = st.sampled_from(
+    [
+        days * DAY + seconds + step
+        for days, seconds in ((0, HOUR), (0, 8 * HOUR), (1, 0), (3, 0), (7, 0), (10, 0), (30, 0))
+        for step in (0, 1)
+    ]
+)
+EDGE_STEPS = st.tuples(
+    st.just(ACCOUNTS[0]), st.sampled_from(NAMES[1:4]), st.booleans(),
+    st.one_of(st.just(0), EDGES), st.one_of(st.just(0), EDGES),
+    st.just(0), st.sampled_from([100_00, 500_00, 1_000_00]), PROVENANCES,
+)  # fmt: skip
 
 Step = tuple[str, str | None, bool, int, int, int, int, Values]
 
@@ -136,6 +148,16 @@ def test_every_feature_equals_the_oracle(steps: list[Step], utc_offset_s: int) -
         lost = lost or overflows(oracle, leg)
         names = judged(leg, oracle) - (RING_NAMES if lost else set())
         assert_near(features[0], oracle.features(leg), names)
+        oracle.remember(leg)
+
+
+@given(st.lists(EDGE_STEPS, min_size=2, max_size=10))
+@settings(derandomize=True, deadline=None, max_examples=250)
+def test_at_the_edge_of_a_window_the_oracle_agrees_too(steps: list[Step]) -> None:
+    oracle = Oracle(UTC_8)
+    legs = stream(steps)
+    for leg, features in zip(legs, step_all(AccountMemory(1), records(legs)), strict=True):
+        assert_near(features, oracle.features(leg), judged(leg, oracle))
         oracle.remember(leg)
 
 
