@@ -110,11 +110,11 @@ class AccountMemory:
         arrivals: Records = np.zeros(n, LEG)
         scores = np.empty(n)
         hits = np.empty(n, np.int64)
-        features = np.empty((n, FEATURE_COUNT))
-        strengths = np.empty((n, scorer.pattern_count))
+        features = np.empty((n + 1, FEATURE_COUNT))
+        strengths = np.empty((n + 1, scorer.pattern_count))
         sent, hit = step_legs(
             *self._state(), legs, scorer.kernel, scorer.utc_offset_s, scorer.threshold,
-            partition, log_offset, arrivals, scores, hits, features, strengths,
+            partition, log_offset, np.empty(n, np.int64), arrivals, scores, hits, features, strengths,
         )  # fmt: skip
         return Stepped(scores, arrivals[:sent], hits[:hit], features[:hit], strengths[:hit])
 
@@ -130,11 +130,12 @@ class AccountMemory:
         n = len(legs)
         payer_scores, payee_scores = np.empty(n), np.empty(n)
         hits, sides = np.empty(2 * n, np.int64), np.empty(2 * n, np.int8)
-        features = np.empty((2 * n, FEATURE_COUNT))
-        strengths = np.empty((2 * n, scorer.pattern_count))
+        features = np.empty((2 * n + 1, FEATURE_COUNT))
+        strengths = np.empty((2 * n + 1, scorer.pattern_count))
         hit = step_transactions(
             *self._state(), legs, scorer.kernel, scorer.utc_offset_s, scorer.threshold,
-            payer_scores, payee_scores, hits, sides, features, strengths,
+            np.empty((n, 2), np.int64), np.zeros(1, LEG), payer_scores, payee_scores,
+            hits, sides, features, strengths,
         )  # fmt: skip
         return Followed(
             payer_scores, payee_scores, hits[:hit], sides[:hit], features[:hit], strengths[:hit]
@@ -148,7 +149,7 @@ class AccountMemory:
         features = np.empty((n, FEATURE_COUNT))
         strengths = np.empty((n, scorer.pattern_count))
         judge_legs(
-            self._rows, self._slots, legs, scorer.kernel, scorer.utc_offset_s,
+            self._rows, np.zeros(1, ROW), self._slots, legs, scorer.kernel, scorer.utc_offset_s,
             scores, features, strengths,
         )  # fmt: skip
         return scores, features, strengths

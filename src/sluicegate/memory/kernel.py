@@ -83,7 +83,9 @@ PAYER_CHAIN_DEPTH: Final = FEATURE_INDEX["payer_chain_depth"]
 if PROVENANCE + PROVENANCE_COUNT != FEATURE_COUNT:
     raise AssertionError("provenance closes the feature table")
 
-_jit = nb.njit(cache=True, nogil=True, error_model="numpy")
+# `_nrt=False`: records and views of their fields would be counted references, an atomic operation
+# for each use, several times the cost of the arithmetic. Nothing here allocates.
+_jit = nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 
 
 @_jit

@@ -69,13 +69,13 @@ def _prefetch(_context, array, row, byte):
     return nt.void(array, nt.int64, nt.int64), generate
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _fetch_row(rows, row):
     for byte in range(0, rows.itemsize, CACHE_LINE):
         _prefetch(rows, row, byte)
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _find(rows, slots, account):
     """Row of an account, or -1 - slot where it would go."""
     mask = slots.shape[0] - 1
@@ -99,7 +99,7 @@ def _find(rows, slots, account):
         at = (at + 1) & mask
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _find_or_add(rows, slots, meta, account):
     row = _find(rows, slots, account)
     if row >= 0:
@@ -121,7 +121,7 @@ def are_known(rows, slots, accounts):
     return known
 
 
-@nb.njit(nt.void(_u8, _u8), cache=True, nogil=True)
+@nb.njit(nt.void(_u8, _u8), cache=True, nogil=True, _nrt=False)
 def regrow(old, new):
     """Moves the index into a larger one (a power of two); rows are not touched."""
     mask = new.shape[0] - 1
@@ -133,13 +133,13 @@ def regrow(old, new):
             new[at] = entry
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, _nrt=False)
 def _ends_somewhere(leg):
     """Whether a departure names who gets its arrival, or says that none follows."""
     return leg.counterparty[0] != 0 or leg.flags & FLAG_OUTSIDE != 0
 
 
-@nb.njit(nt.int64(_legs_read), cache=True, nogil=True)
+@nb.njit(nt.int64(_legs_read), cache=True, nogil=True, _nrt=False)
 def first_invalid(legs):
     """Index of the first leg that the kernel must not see, or -1."""
     for i in range(legs.shape[0]):
@@ -155,7 +155,7 @@ def first_invalid(legs):
     return -1
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _arrival_of(leg, score, f, arrival):
     """Writes the arrival that follows a departure, with what the payer's row knows."""
     for w in range(5):
@@ -175,7 +175,7 @@ def _arrival_of(leg, score, f, arrival):
         arrival.provenance[k] = f[_CARRIED[k]]
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _step(rows, dirty, meta, at, leg, patterns, offset, f, s):
     """Judges one leg against its account's row, then remembers it."""
     row = rows[at]
@@ -193,67 +193,62 @@ def _step(rows, dirty, meta, at, leg, patterns, offset, f, s):
 @nb.njit(
     nt.Tuple((nt.int64, nt.int64))(
         _rows, _u1, _u8, _i8, _legs_read, _strengths_type, nt.int64, nt.float64,
-        nt.int64, nt.int64, _legs, _f8, _i8, _f8x2, _f8x2,
+        nt.int64, nt.int64, _i8, _legs, _f8, _i8, _f8x2, _f8x2,
     ),
-    cache=True, nogil=True, error_model="numpy",
+    cache=True, nogil=True, error_model="numpy", _nrt=False,
 )  # fmt: skip
 def step_legs(
     rows, dirty, slots, meta, legs, patterns, offset, threshold,
-    partition, log_offset, arrivals, scores, hits, hit_features, hit_strengths,
+    partition, log_offset, found, arrivals, scores, hits, hit_features, hit_strengths,
 ):  # fmt: skip
     """Steps the legs of one message; returns how many arrivals and how many hits it wrote.
 
     A hit is a leg whose score reaches the threshold, or whose judgement failed (not a number).
+    Features and strengths are written where the next hit's would lie, so there is one row more of
+    them than legs. `found` is scratch.
     """
-    f = np.empty(FEATURE_COUNT)
-    s = np.zeros(hit_strengths.shape[1])
     sent = 0
     hit = 0
     count = legs.shape[0]
-    found = np.empty(count, np.int64)
     for i in range(count):
         found[i] = _find_or_add(rows, slots, meta, legs[i].account)
     for i in range(count):
         if i + LOOK_AHEAD < count:
             _fetch_row(rows, found[i + LOOK_AHEAD])
         leg = legs[i]
-        score = _step(rows, dirty, meta, found[i], leg, patterns, offset, f, s)
+        f = hit_features[hit]
+        score = _step(rows, dirty, meta, found[i], leg, patterns, offset, f, hit_strengths[hit])
         scores[i] = score
-        if not score < threshold:
-            hits[hit] = i
-            hit_features[hit] = f
-            hit_strengths[hit] = s
-            hit += 1
         if leg.side == DEPARTURE and not leg.flags & FLAG_OUTSIDE:
             arrival = arrivals[sent]
             _arrival_of(leg, score, f, arrival)
             arrival.position = (log_offset << 16) | i
             arrival.source_partition = partition
             sent += 1
+        if not score < threshold:
+            hits[hit] = i
+            hit += 1
     return sent, hit
 
 
 @nb.njit(
     nt.int64(
         _rows, _u1, _u8, _i8, _legs_read, _strengths_type, nt.int64, nt.float64,
-        _f8, _f8, _i8, nt.int8[::1], _f8x2, _f8x2,
+        nt.int64[:, ::1], _legs, _f8, _f8, _i8, nt.int8[::1], _f8x2, _f8x2,
     ),
-    cache=True, nogil=True, error_model="numpy",
+    cache=True, nogil=True, error_model="numpy", _nrt=False,
 )  # fmt: skip
 def step_transactions(
     rows, dirty, slots, meta, legs, patterns, offset, threshold,
-    payer_scores, payee_scores, hits, hit_sides, hit_features, hit_strengths,
+    found, follow, payer_scores, payee_scores, hits, hit_sides, hit_features, hit_strengths,
 ):  # fmt: skip
     """Steps first legs and, at once, the arrivals that follow; returns how many hits it wrote.
 
-    A score of a side that does not exist is NaN.
+    A score of a side that does not exist is NaN. `found` and `follow` are scratch, and so is the
+    row of features and strengths behind the last hit.
     """
-    f = np.empty(FEATURE_COUNT)
-    s = np.zeros(hit_strengths.shape[1])
-    follow = np.zeros(1, LEG)
     hit = 0
     count = legs.shape[0]
-    found = np.empty((count, 2), np.int64)
     for i in range(count):
         leg = legs[i]
         found[i, 0] = _find_or_add(rows, slots, meta, leg.account)
@@ -272,7 +267,8 @@ def step_transactions(
             first = side == leg.side
             current = leg if first else follow[0]
             at = found[i, 0 if first else 1]
-            score = _step(rows, dirty, meta, at, current, patterns, offset, f, s)
+            f = hit_features[hit]
+            score = _step(rows, dirty, meta, at, current, patterns, offset, f, hit_strengths[hit])
             if side == DEPARTURE:
                 payer_scores[i] = score
             else:
@@ -280,8 +276,6 @@ def step_transactions(
             if not score < threshold:
                 hits[hit] = i
                 hit_sides[hit] = side
-                hit_features[hit] = f
-                hit_strengths[hit] = s
                 hit += 1
             if first and found[i, 1] >= 0:
                 _arrival_of(leg, score, f, follow[0])
@@ -292,20 +286,19 @@ def step_transactions(
 
 
 @nb.njit(
-    nt.void(_rows, _u8, _legs_read, _strengths_type, nt.int64, _f8, _f8x2, _f8x2),
-    cache=True, nogil=True, error_model="numpy",
+    nt.void(_rows, _rows, _u8, _legs_read, _strengths_type, nt.int64, _f8, _f8x2, _f8x2),
+    cache=True, nogil=True, error_model="numpy", _nrt=False,
 )  # fmt: skip
-def judge_legs(rows, slots, legs, patterns, offset, scores, features, strengths):
-    """Judges each leg against the rows as they are; changes nothing."""
-    empty = np.zeros(1, ROW)
+def judge_legs(rows, unknown, slots, legs, patterns, offset, scores, features, strengths):
+    """Judges each leg against the rows as they are, or an `unknown` account's; changes nothing."""
     for i in range(legs.shape[0]):
         at = _find(rows, slots, legs[i].account)
-        row = rows[at] if at >= 0 else empty[0]
+        row = rows[at] if at >= 0 else unknown[0]
         observe(row, legs[i], offset, features[i])
         scores[i] = patterns(np.int64(legs[i].side), features[i], strengths[i])
 
 
-@nb.njit(nt.void(_rows, _u1, _u8, _i8, _rows_read), cache=True, nogil=True)
+@nb.njit(nt.void(_rows, _u1, _u8, _i8, _rows_read), cache=True, nogil=True, _nrt=False)
 def put_rows(rows, dirty, slots, meta, restored):
     """Writes rows of a checkpoint over what is held of their accounts."""
     for i in range(restored.shape[0]):

@@ -247,7 +247,8 @@ class Router:
             refused = Refused(Refusal.ID_REUSED, "id", "the same id came with other content")
             self._dead_letter(messages[int(decoded.row_index[row])], refused)
         self._figures.repeats.inc(int(np.count_nonzero(verdicts == Verdict.REPEAT)))
-        return rows[verdicts == Verdict.NEW]
+        fresh: Ints = rows[verdicts == Verdict.NEW]
+        return fresh
 
     def _resume_at(self, places: Places) -> Ints:
         """For each row, the offset from which its source partition is sent on."""

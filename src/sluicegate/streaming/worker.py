@@ -21,18 +21,15 @@ import platformdirs
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from sluicegate.errors import Problem
-from sluicegate.judging.judgement import JudgedLeg, build_alert
-from sluicegate.judging.kernels import compile_patterns
-from sluicegate.judging.patterns import load_patterns
-from sluicegate.memory.accounts import AccountMemory, Scorer
-from sluicegate.memory.row import ARRIVAL
-from sluicegate.memory.words import words_text
+from sluicegate.memory.accounts import AccountMemory
 from sluicegate.operations.metrics import Metrics
 from sluicegate.settings import Settings
+from sluicegate.streaming.alerts import alerts_of
 from sluicegate.streaming.clients import confluent_config, faust_config
 from sluicegate.streaming.identity import topic_identity
 from sluicegate.streaming.partition import Applied, Outbox, Partition, sides_of
 from sluicegate.streaming.reader import LegsReader
+from sluicegate.streaming.scoring import scoring_of
 from sluicegate.streaming.table import Changelog, SlabStore
 from sluicegate.streaming.topics import Topics
 
@@ -54,14 +51,7 @@ class Worker:
         self.settings = settings
         self.topics = Topics.of(settings)
         self.partitions: dict[int, Partition] = {}
-        patterns = load_patterns(settings.patterns.file)
-        self._patterns = compile_patterns(patterns)
-        self._scorer = Scorer(
-            kernel=self._patterns.kernel,
-            pattern_count=self._patterns.count,
-            threshold=patterns.thresholds.alert,
-            utc_offset_s=round(settings.worker.utc_offset_hours * 3600),
-        )
+        self._scoring = scoring_of(settings)
         self._config: dict[str, Any] = confluent_config(settings.broker, bootstrap)
         self._producer = Producer(
             {
@@ -343,47 +333,28 @@ class Worker:
         if error is not None:
             raise KafkaException(error)
         partition = self.partitions[message.partition() or 0]
-        applied = partition.apply(message.offset() or 0, message.value(), self._scorer)
+        applied = partition.apply(message.offset() or 0, message.value(), self._scoring.scorer)
         if applied is None:
             return
-        detected_at_ms = message.timestamp()[1]
-        for hit in range(len(applied.stepped.hits)):
-            self._alert(partition, applied, hit, detected_at_ms)
+        if len(applied.stepped.hits):
+            self._raise_alerts(partition.number, applied, message.timestamp()[1])
         if not self._outbox.waiting:
             self._outbox_since = time.monotonic()
         self._outbox.add(partition, applied.stepped.arrivals)
         self._legs_since[partition.number] += len(applied.legs)
         self._figures.applied(applied)
 
-    def _alert(self, partition: Partition, applied: Applied, hit: int, detected_at_ms: int) -> None:
-        stepped = applied.stepped
-        index = int(stepped.hits[hit])
-        leg = applied.legs[index : index + 1]
-        counterparty = words_text(leg["counterparty"])[0]
-        alert = build_alert(
-            self._patterns.pattern_set,
-            JudgedLeg(
-                transaction_id=words_text(leg["transaction"])[0],
-                account=words_text(leg["account"])[0],
-                side="inflow" if int(leg["side"][0]) == ARRIVAL else "outflow",
-                counterparty=counterparty or None,
-                amount_minor=int(leg["amount_minor"][0]),
-                currency=self.settings.contract.base_currency,
-                occurred_at_ms=int(leg["occurred_at_ms"][0]),
-                recorded_at_ms=int(leg["recorded_at_ms"][0]),
-                detected_at_ms=detected_at_ms,
-            ),
-            float(stepped.scores[index]),
-            stepped.hit_features[hit],
-            stepped.hit_strengths[hit],
-        )
-        self._produce(
-            self.topics.stop_payment,
-            partition.number,
-            alert.model_dump_json().encode(),
-            key=alert.account.encode(),
-        )
-        self._figures.alerts(alert.measure.value)
+    def _raise_alerts(self, partition: int, applied: Applied, detected_at_ms: int) -> None:
+        """Alerts lie in the partition of their account, which is that of its legs."""
+        currency = self.settings.contract.base_currency
+        for alert in alerts_of(applied, self._scoring.pattern_set, currency, detected_at_ms):
+            self._produce(
+                self.topics.stop_payment,
+                partition,
+                alert.model_dump_json().encode(),
+                key=alert.account.encode(),
+            )
+            self._figures.alerts(alert.measure.value)
 
     def _outbox_is_full(self) -> bool:
         gathered_ms = (time.monotonic() - self._outbox_since) * 1000

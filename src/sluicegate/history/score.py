@@ -1,0 +1,180 @@
+"""Scores a file of transactions with the live step function, in time order, without a broker.
+
+Each transaction is judged as of itself and never later: the departure against the payer's row,
+then at once the arrival against the payee's, as the pipeline does with messages between.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from sluicegate.domain.refusal import Refusal
+from sluicegate.domain.transaction import LATEST_MS, Rules
+from sluicegate.errors import Problem
+from sluicegate.history.events import Events, read_events
+from sluicegate.judging.judgement import explain, measure_for
+from sluicegate.judging.patterns import PatternSet
+from sluicegate.memory.accounts import AccountMemory, Followed
+from sluicegate.memory.row import ARRIVAL
+from sluicegate.settings import Settings
+from sluicegate.streaming.decoder import Decoder
+from sluicegate.streaming.repeats import Repeats, Verdict
+from sluicegate.streaming.routing import Places, first_legs
+from sluicegate.streaming.scoring import Scoring, scoring_of
+
+CHUNK: Final = 10_000
+REPEAT: Final = "REPEAT"
+ANY_SCORE: Final = float(np.nextafter(0, 1))
+"""Every score above nothing has reasons worth telling."""
+
+REASON: Final = pl.Struct(
+    {
+        "side": pl.String,
+        "pattern": pl.String,
+        "strength": pl.Float64,
+        "zh": pl.String,
+        "en": pl.String,
+    }
+)
+SCHEMA: Final = {
+    "id": pl.String,
+    "score": pl.Float64,
+    "payer_score": pl.Float64,
+    "payee_score": pl.Float64,
+    "measure": pl.String,
+    "reasons": pl.List(REASON),
+    "refused": pl.String,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What `score_file` came to."""
+
+    transactions: int
+    refused: int
+    alerts: int
+    accounts: int
+
+
+def score_file(
+    settings: Settings,
+    path: Path,
+    out: Path,
+    *,
+    columns: str | None = None,
+    timezone: str = "UTC",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Scored:
+    """Writes one row for each transaction of `path` to the parquet file `out`, in time order.
+
+    Columns: `SCHEMA`. A transaction that the contract refuses, or that repeats one within the
+    configured reach, has no score, and says why in `refused`. `progress(done, total)` is called
+    after each chunk.
+
+    Raises:
+        Problem: the file cannot be read or written, or the patterns have a mistake.
+    """
+    events = read_events(path, columns=columns, timezone=timezone)
+    frame = score_events(settings, events, progress)
+    try:
+        frame.write_parquet(out)
+    except OSError as error:
+        raise Problem(f"{out}: cannot be written", str(error)) from error
+    alert = scoring_of(settings).pattern_set.thresholds.alert
+    return Scored(
+        transactions=len(frame),
+        refused=frame["refused"].count(),
+        alerts=int((frame["score"] >= alert).sum()),
+        accounts=0,
+    )
+
+
+def score_events(
+    settings: Settings,
+    events: Events,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> pl.DataFrame:
+    """The scores of events in their order, as `score_file` writes them."""
+    scoring = scoring_of(settings, threshold=ANY_SCORE)
+    memory = AccountMemory(2 * len(events.frame) + 1)
+    contract = settings.contract
+    decoder = Decoder(Rules(contract.base_currency, 0, contract.max_bytes))
+    repeats = Repeats(settings.router.repeat_reach)
+    parts = [pl.DataFrame(schema=SCHEMA)]
+    done = 0
+    for start, messages in zip(count(0, CHUNK), events.messages(CHUNK), strict=False):
+        ids = events.frame["id"].slice(start, len(messages))
+        values = [value for _, value in messages]
+        parts.append(_score_chunk(memory, scoring, decoder, repeats, ids, values, start))
+        done += len(messages)
+        progress(done, len(events.frame))
+    return pl.concat(parts)
+
+
+def _score_chunk(
+    memory: AccountMemory,
+    scoring: Scoring,
+    decoder: Decoder,
+    repeats: Repeats,
+    ids: pl.Series,
+    values: list[bytes],
+    start: int,
+) -> pl.DataFrame:
+    # A file has no Kafka timestamp against which a time could lie ahead.
+    decoded = decoder.decode(values, np.full(len(values), LATEST_MS))
+    rows = np.arange(len(decoded.row_index))
+    positions = decoded.row_index + start
+    verdicts = repeats.judge(decoded, positions, rows)
+    fresh = rows[verdicts == Verdict.NEW]
+    nothing = np.zeros(len(rows), np.int64)
+    legs = first_legs(decoded, Places(nothing, positions, decoded.occurred_at_ms), fresh)
+    followed = memory.follow(legs, scoring.scorer)
+
+    refused: list[str | None] = [None] * len(values)
+    for index, refusal in decoded.refused:
+        refused[index] = refusal.refusal.value
+    for row in rows[verdicts != Verdict.NEW].tolist():
+        reused = verdicts[row] == Verdict.ID_REUSED
+        refused[int(decoded.row_index[row])] = Refusal.ID_REUSED.value if reused else REPEAT
+
+    at = decoded.row_index[fresh]
+    payer, payee = np.full((2, len(values)), np.nan)
+    payer[at], payee[at] = followed.payer_scores, followed.payee_scores
+    reasons: list[list[dict[str, object]]] = [[] for _ in values]
+    for index, said in _reasons(followed, scoring.pattern_set):
+        reasons[int(at[index])] += said
+    score = np.fmax(payer, payee)
+    thresholds = scoring.pattern_set.thresholds
+    return pl.DataFrame(
+        {
+            "id": ids,
+            "score": score,
+            "payer_score": payer,
+            "payee_score": payee,
+            "measure": [measure_for(float(each), thresholds).value for each in score],
+            "reasons": [sorted(each, key=_weakness) for each in reasons],
+            "refused": refused,
+        },
+        schema=SCHEMA,
+        strict=False,
+        nan_to_null=True,
+    )
+
+
+def _reasons(
+    followed: Followed, pattern_set: PatternSet
+) -> Iterator[tuple[int, list[dict[str, object]]]]:
+    for hit, index in enumerate(followed.hits.tolist()):
+        side = "inflow" if followed.hit_sides[hit] == ARRIVAL else "outflow"
+        said = explain(pattern_set, followed.hit_features[hit], followed.hit_strengths[hit])
+        yield index, [{"side": side, **reason.model_dump()} for reason in said]
+
+
+def _weakness(reason: dict[str, object]) -> float:
+    return -float(str(reason["strength"]))

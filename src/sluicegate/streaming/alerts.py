@@ -1,0 +1,46 @@
+"""From the hits of a legs message to alerts; the worker and a replay of its log make the same."""
+
+from collections.abc import Iterator
+
+from sluicegate.domain.alert import Alert
+from sluicegate.judging.judgement import JudgedLeg, build_alert
+from sluicegate.judging.patterns import PatternSet
+from sluicegate.memory.row import ARRIVAL
+from sluicegate.memory.words import words_text
+from sluicegate.streaming.partition import Applied
+
+
+def alerts_of(
+    applied: Applied, pattern_set: PatternSet, currency: str, detected_at_ms: int
+) -> Iterator[Alert]:
+    """An alert for each leg whose score reached the threshold, in the order of the log.
+
+    `detected_at_ms` is the Kafka timestamp of the legs message, so that a replay says the same.
+    """
+    stepped = applied.stepped
+    legs = applied.legs[stepped.hits]
+    texts = zip(
+        words_text(legs["transaction"]),
+        words_text(legs["account"]),
+        words_text(legs["counterparty"]),
+        strict=True,
+    )
+    for hit, (transaction, account, counterparty) in enumerate(texts):
+        leg = legs[hit]
+        yield build_alert(
+            pattern_set,
+            JudgedLeg(
+                transaction_id=transaction,
+                account=account,
+                side="inflow" if leg["side"] == ARRIVAL else "outflow",
+                counterparty=counterparty or None,
+                amount_minor=int(leg["amount_minor"]),
+                currency=currency,
+                occurred_at_ms=int(leg["occurred_at_ms"]),
+                recorded_at_ms=int(leg["recorded_at_ms"]),
+                detected_at_ms=detected_at_ms,
+            ),
+            float(stepped.scores[stepped.hits[hit]]),
+            stepped.hit_features[hit],
+            stepped.hit_strengths[hit],
+        )
