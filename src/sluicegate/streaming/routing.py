@@ -36,7 +36,8 @@ def _fill(
         cash_in = payer[i, 0] == 0
         for w in range(5):
             leg.account[w] = payee[i, w] if cash_in else payer[i, w]
-            leg.counterparty[w] = 0 if cash_in else payee[i, w]
+            # `0 if ... else word` would become a float and lose digits.
+            leg.counterparty[w] = np.uint64(0) if cash_in else payee[i, w]
         for w in range(8):
             leg.transaction[w] = transaction[i, w]
         leg.position = position[i]
