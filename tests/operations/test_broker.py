@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from sluicegate.errors import Problem
-from sluicegate.operations.broker import EmbeddedBroker
+from sluicegate.operations.broker import EmbeddedBroker, running_broker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,7 +133,7 @@ def processes_in(folder: Path) -> list[psutil.Process]:
 
 HOLDER = """
 import sys, time
-from sluicegate.operations.broker import EmbeddedBroker
+from sluicegate.operations.broker import EmbeddedBroker, running_broker
 broker = EmbeddedBroker(heap_mb=256)
 broker.start()
 print(broker.pid, broker._home, flush=True)
@@ -163,9 +163,11 @@ def test_it_dies_with_a_holder_that_dies_by_sigkill(tmp_path: Path) -> None:
 def test_a_second_broker_on_the_same_directory_is_refused(tmp_path: Path) -> None:
     first = EmbeddedBroker(tmp_path)
     first._occupy_folder()
+    (tmp_path / "address").touch()
     try:
         with pytest.raises(Problem, match="another one runs on"):
             EmbeddedBroker(tmp_path).start()
+        assert (tmp_path / "address").exists()
     finally:
         first.stop()
     assert tmp_path.exists()  # a directory that was given is never removed
@@ -179,6 +181,16 @@ def test_an_ahead_of_time_cache_that_does_not_fit_is_no_error(
     monkeypatch.setattr("sluicegate.operations.broker.aot_cache", lambda: rotten)
     with EmbeddedBroker(heap_mb=256) as broker:
         assert broker.pid is not None
+
+
+def test_an_address_left_behind_by_a_hard_death_is_not_believed(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        (tmp_path / "address").write_text(f"127.0.0.1:{probe.getsockname()[1]}\n")
+    assert running_broker(tmp_path) is None
+    (tmp_path / "address").write_text("rubbish\n")
+    assert running_broker(tmp_path) is None
+    assert running_broker(tmp_path / "nowhere") is None
 
 
 def test_a_port_in_use_is_named() -> None:
@@ -213,11 +225,14 @@ def test_a_broker_in_the_foreground_ends_in_peace(tmp_path: Path, number: signal
         [sys.executable, "-c", RUNNER, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
     assert runner.stdout is not None
-    assert runner.stdout.readline().startswith("broker at 127.0.0.1:")
+    line = runner.stdout.readline()
+    assert line.startswith("broker at 127.0.0.1:")
+    assert running_broker(tmp_path) == line.split()[2].rstrip(",")
     family = psutil.Process(runner.pid).children(recursive=True)
     assert len(family) == 2
     runner.send_signal(number)
     runner.communicate()
     assert runner.returncode == 0
     assert not [process for process in family if process.is_running()]
+    assert running_broker(tmp_path) is None
     assert tmp_path.joinpath("kafka", "meta.properties").exists()

@@ -30,13 +30,14 @@ from sluicegate.errors import Problem
 from sluicegate.operations.guard import Guard
 from sluicegate.operations.jars import aot_cache, fetch_jars
 
-__all__ = ["EmbeddedBroker", "default_data_dir", "fetch_jars", "run_broker"]
+__all__ = ["EmbeddedBroker", "default_data_dir", "fetch_jars", "run_broker", "running_broker"]
 
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
 STOP_SECONDS = 4.0
 PORT_ATTEMPTS = 3
 TAIL_LINES = 12
+ADDRESS_FILE = "address"
 
 # Only what differs from Kafka's defaults for a reason.
 PROPERTIES = """\
@@ -112,6 +113,18 @@ def default_data_dir() -> Path:
     return Path(platformdirs.user_state_dir("sluicegate")) / "broker"
 
 
+def running_broker(data_dir: Path | None = None) -> str | None:
+    """`host:port` of the broker that runs on this data directory, None if none does."""
+    try:
+        address = (data_dir or default_data_dir()).joinpath(ADDRESS_FILE).read_text("ascii")
+        host, _, port = address.strip().partition(":")
+        # Left behind by a hard death, the file names a port where nobody listens.
+        socket.create_connection((host, int(port)), timeout=1.0).close()
+    except (OSError, ValueError):
+        return None
+    return address.strip()
+
+
 class EmbeddedBroker:
     """One Kafka broker as a child process; a context manager that starts and stops it.
 
@@ -175,6 +188,7 @@ class EmbeddedBroker:
         try:
             self._occupy_folder()
             self._launch(jars)
+            self._home.joinpath(ADDRESS_FILE).write_text(f"{self.bootstrap}\n", "ascii")
         except BaseException:
             self.stop()
             raise
@@ -234,6 +248,8 @@ class EmbeddedBroker:
             self._guard.remove_later(folder)
 
     def _leave_folder(self) -> None:
+        if self._folder is not None and self._lock is not None:
+            self._folder.joinpath(ADDRESS_FILE).unlink(missing_ok=True)
         if self._data_dir is None and self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         if self._guard is not None:
