@@ -4,24 +4,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
-from typing import Any
 
-from confluent_kafka import KafkaError, Producer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sluicegate.errors import Problem
 from sluicegate.history.events import Events
 from sluicegate.settings import Settings
-from sluicegate.streaming.clients import confluent_config, wait_for_broker
-from sluicegate.streaming.topics import Topics
+from sluicegate.streaming.clients import wait_for_broker
+from sluicegate.streaming.sender import Sender
 
 CHUNK = 5_000
 BURST = 1_000
 """Messages handed over at most before the progress bar and `stop` are looked at again."""
 NAP_SECONDS = 0.05
-FLUSH_SECONDS = 60.0
-METADATA_SECONDS = 10.0
 
 Due = Callable[[int, int], float]
 """When a transaction is due, in seconds from the start: of its number and its time in ms."""
@@ -68,7 +64,7 @@ def replay(
     console = Console(stderr=True)
     tell = say or console.print
     wait_for_broker(settings, bootstrap, tell)
-    sender = _Sender(settings, bootstrap)
+    sender = Sender(settings, bootstrap)
     started = time.monotonic()
     with _progress(console) as progress:
         task = progress.add_task("replay", total=events.frame.height)
@@ -102,7 +98,7 @@ def pace(events: Events, speed: float | None, rate: float | None) -> Due | None:
 
 
 def _send_all(
-    sender: "_Sender", events: Events, due: Due | None, stop: Event, show: Callable[[], None]
+    sender: Sender, events: Events, due: Due | None, stop: Event, show: Callable[[], None]
 ) -> None:
     started = time.monotonic()
     times = iter(events.frame["occurred_at_ms"])
@@ -119,69 +115,12 @@ def _send_all(
     show()
 
 
-def _wait_until(at: float, sender: "_Sender", stop: Event, show: Callable[[], None]) -> None:
+def _wait_until(at: float, sender: Sender, stop: Event, show: Callable[[], None]) -> None:
     """Return at the moment `at` of the monotonic clock, or when stopped."""
     while (left := at - time.monotonic()) > 0 and not stop.is_set():
         show()
         sender.poll(0.0)
         stop.wait(min(left, NAP_SECONDS))
-
-
-class _Sender:
-    """A producer that hands on every message, in order, and reports the first failure."""
-
-    def __init__(self, settings: Settings, bootstrap: str) -> None:
-        self.sent = 0
-        self._topic = Topics.of(settings).transactions
-        self._failures: list[str] = []
-        failures = self._failures  # not `self`: the producer goes when the sender does
-        config: dict[str, Any] = {
-            **confluent_config(settings.broker, bootstrap),
-            "partitioner": "murmur2_random",  # as Java's and kafka-python's producers do
-            "enable.idempotence": True,
-            "compression.type": "lz4",
-            "linger.ms": 5,
-            "queue.buffering.max.messages": 200_000,
-            "delivery.report.only.error": True,
-            "on_delivery": lambda error, _message: _note(failures, error),
-        }
-        self._producer = Producer(config)
-        if self._topic not in self._producer.list_topics(timeout=METADATA_SECONDS).topics:
-            raise Problem(
-                f"replay: there is no topic {self._topic}",
-                hint="`sluicegate topics create` makes it",
-            )
-
-    def send(self, key: bytes | None, value: bytes) -> None:
-        """Hand over a message, waiting for room where the queue is full."""
-        while True:
-            try:
-                self._producer.produce(self._topic, value, key)
-            except BufferError:
-                self.poll(0.1)
-            else:
-                break
-        self.sent += 1
-        if self.sent % BURST == 0:
-            self.poll(0.0)
-
-    def poll(self, seconds: float) -> None:
-        """Hear of failures."""
-        self._producer.poll(seconds)
-        if self._failures:
-            raise Problem(f"{self._topic}: the broker did not take a message", self._failures[0])
-
-    def finish(self) -> None:
-        """Wait until the broker has everything."""
-        left = self._producer.flush(FLUSH_SECONDS)
-        self.poll(0.0)
-        if left:
-            raise Problem(f"{self._topic}: {left:,} messages were not acknowledged")
-
-
-def _note(failures: list[str], error: KafkaError | None) -> None:
-    if error is not None:
-        failures.append(error.str())
 
 
 def _progress(console: Console) -> Progress:
