@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final
@@ -127,7 +128,7 @@ _ENTRIES: Final = frozenset[str]().union(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CheckedPattern:
     """A pattern whose expressions and templates have been read."""
 
@@ -137,14 +138,14 @@ class CheckedPattern:
     reason_zh: Template
     reason_en: Template
 
-    @property
+    @cached_property
     def features(self) -> frozenset[str]:
         """Every feature that the pattern reads or says."""
         read = features_of(self.condition) | features_of(self.strength)
         return read | self.reason_zh.features | self.reason_en.features
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PatternSet:
     """Checked patterns in the order of the file, which is the order of their strengths."""
 
@@ -154,7 +155,7 @@ class PatternSet:
     content: str
     """Canonical JSON of all that was declared."""
 
-    @property
+    @cached_property
     def version(self) -> str:
         """First 16 hex digits of the SHA-256 of the content."""
         return hashlib.sha256(self.content.encode()).hexdigest()[:16]

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 TABLE = "accounts"
 GATHERED_ENOUGH = 8_192
 """Arrivals that are sent on although more are to come."""
-PROGRESS_SECONDS = 0.005
+PROGRESS_SECONDS = 0.02
 """How often the place is published while there is work; the router's lead hangs on it."""
 IDLE_SECONDS = 1.0
 STOP_SECONDS = 3.0
