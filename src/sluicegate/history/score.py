@@ -6,7 +6,6 @@ then at once the arrival against the payee's, as the pipeline does with messages
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +18,7 @@ from sluicegate.errors import Problem
 from sluicegate.history.events import Events, read_events
 from sluicegate.judging.judgement import explain, measure_for
 from sluicegate.judging.patterns import PatternSet
-from sluicegate.memory.accounts import AccountMemory, Followed
+from sluicegate.memory.accounts import AccountMemory, Followed, Ints
 from sluicegate.memory.row import ARRIVAL
 from sluicegate.settings import Settings
 from sluicegate.streaming.decoder import Decoder
@@ -32,6 +31,9 @@ REPEAT: Final = "REPEAT"
 ANY_SCORE: Final = float(np.nextafter(0, 1))
 """Every score above nothing has reasons worth telling."""
 
+Progress = Callable[[int, int], None]
+"""Told how many transactions are done, and of how many."""
+
 REASON: Final = pl.Struct(
     {
         "side": pl.String,
@@ -41,7 +43,7 @@ REASON: Final = pl.Struct(
         "en": pl.String,
     }
 )
-SCHEMA: Final = {
+SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "id": pl.String,
     "score": pl.Float64,
     "payer_score": pl.Float64,
@@ -59,7 +61,7 @@ class Scored:
     transactions: int
     refused: int
     alerts: int
-    accounts: int
+    """Transactions whose score reaches the alert threshold."""
 
 
 def score_file(
@@ -69,7 +71,7 @@ def score_file(
     *,
     columns: str | None = None,
     timezone: str = "UTC",
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda _done, _total: None,
 ) -> Scored:
     """Writes one row for each transaction of `path` to the parquet file `out`, in time order.
 
@@ -91,66 +93,73 @@ def score_file(
         transactions=len(frame),
         refused=frame["refused"].count(),
         alerts=int((frame["score"] >= alert).sum()),
-        accounts=0,
     )
 
 
 def score_events(
     settings: Settings,
     events: Events,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda _done, _total: None,
 ) -> pl.DataFrame:
     """The scores of events in their order, as `score_file` writes them."""
     scoring = scoring_of(settings, threshold=ANY_SCORE)
-    memory = AccountMemory(2 * len(events.frame) + 1)
-    contract = settings.contract
-    decoder = Decoder(Rules(contract.base_currency, 0, contract.max_bytes))
-    repeats = Repeats(settings.router.repeat_reach)
+    walk = _Walk(settings, scoring, accounts=2 * len(events.frame) + 1)
     parts = [pl.DataFrame(schema=SCHEMA)]
     done = 0
-    for start, messages in zip(count(0, CHUNK), events.messages(CHUNK), strict=False):
-        ids = events.frame["id"].slice(start, len(messages))
-        values = [value for _, value in messages]
-        parts.append(_score_chunk(memory, scoring, decoder, repeats, ids, values, start))
+    for messages in events.messages(CHUNK):
+        ids = events.frame["id"].slice(done, len(messages))
+        followed, at, refused = walk.step([value for _, value in messages])
+        parts.append(_rows(ids, followed, at, refused, scoring.pattern_set))
         done += len(messages)
         progress(done, len(events.frame))
     return pl.concat(parts)
 
 
-def _score_chunk(
-    memory: AccountMemory,
-    scoring: Scoring,
-    decoder: Decoder,
-    repeats: Repeats,
+class _Walk:
+    """The memory as of a place in the file, and the rules by which messages get there."""
+
+    def __init__(self, settings: Settings, scoring: Scoring, accounts: int) -> None:
+        contract = settings.contract
+        self._scorer = scoring.scorer
+        self._memory = AccountMemory(accounts)
+        self._decoder = Decoder(Rules(contract.base_currency, 0, contract.max_bytes))
+        self._repeats = Repeats(settings.router.repeat_reach)
+        self._read = 0
+
+    def step(self, values: list[bytes]) -> tuple[Followed, Ints, list[str | None]]:
+        """Steps the next messages: results, which message each is of, and why others have none."""
+        # A file has no Kafka timestamp against which a time could lie ahead.
+        decoded = self._decoder.decode(values, np.full(len(values), LATEST_MS))
+        positions = decoded.row_index + self._read
+        self._read += len(values)
+        rows = np.arange(len(positions))
+        verdicts = self._repeats.judge(decoded, positions, rows)
+        fresh = rows[verdicts == Verdict.NEW]
+        places = Places(np.zeros_like(positions), positions, decoded.occurred_at_ms)
+        refused: list[str | None] = [None] * len(values)
+        for index, refusal in decoded.refused:
+            refused[index] = refusal.refusal.value
+        for row in rows[verdicts != Verdict.NEW].tolist():
+            reused = verdicts[row] == Verdict.ID_REUSED
+            refused[int(decoded.row_index[row])] = Refusal.ID_REUSED.value if reused else REPEAT
+        followed = self._memory.follow(first_legs(decoded, places, fresh), self._scorer)
+        return followed, decoded.row_index[fresh], refused
+
+
+def _rows(
     ids: pl.Series,
-    values: list[bytes],
-    start: int,
+    followed: Followed,
+    at: Ints,
+    refused: list[str | None],
+    pattern_set: PatternSet,
 ) -> pl.DataFrame:
-    # A file has no Kafka timestamp against which a time could lie ahead.
-    decoded = decoder.decode(values, np.full(len(values), LATEST_MS))
-    rows = np.arange(len(decoded.row_index))
-    positions = decoded.row_index + start
-    verdicts = repeats.judge(decoded, positions, rows)
-    fresh = rows[verdicts == Verdict.NEW]
-    nothing = np.zeros(len(rows), np.int64)
-    legs = first_legs(decoded, Places(nothing, positions, decoded.occurred_at_ms), fresh)
-    followed = memory.follow(legs, scoring.scorer)
-
-    refused: list[str | None] = [None] * len(values)
-    for index, refusal in decoded.refused:
-        refused[index] = refusal.refusal.value
-    for row in rows[verdicts != Verdict.NEW].tolist():
-        reused = verdicts[row] == Verdict.ID_REUSED
-        refused[int(decoded.row_index[row])] = Refusal.ID_REUSED.value if reused else REPEAT
-
-    at = decoded.row_index[fresh]
-    payer, payee = np.full((2, len(values)), np.nan)
+    payer, payee = np.full((2, len(ids)), np.nan)
     payer[at], payee[at] = followed.payer_scores, followed.payee_scores
-    reasons: list[list[dict[str, object]]] = [[] for _ in values]
-    for index, said in _reasons(followed, scoring.pattern_set):
+    reasons: list[list[dict[str, object]]] = [[] for _ in refused]
+    for index, said in _reasons(followed, pattern_set):
         reasons[int(at[index])] += said
     score = np.fmax(payer, payee)
-    thresholds = scoring.pattern_set.thresholds
+    thresholds = pattern_set.thresholds
     return pl.DataFrame(
         {
             "id": ids,

@@ -114,7 +114,8 @@ class AccountMemory:
         strengths = np.empty((n + 1, scorer.pattern_count))
         sent, hit = step_legs(
             *self._state(), legs, scorer.kernel, scorer.utc_offset_s, scorer.threshold,
-            partition, log_offset, np.empty(n, np.int64), arrivals, scores, hits, features, strengths,
+            partition, log_offset, np.empty(n, np.int64), arrivals, scores, hits,
+            features, strengths,
         )  # fmt: skip
         return Stepped(scores, arrivals[:sent], hits[:hit], features[:hit], strengths[:hit])
 

@@ -13,9 +13,9 @@ from llvmlite import ir
 from numba import types as nt
 from numba.extending import intrinsic
 
-from sluicegate.memory.features import FEATURE_COUNT, FEATURE_INDEX, FEATURES
+from sluicegate.memory.features import FEATURE_INDEX, FEATURES
 from sluicegate.memory.kernel import ROW_TYPE, fingerprint, observe, remember
-from sluicegate.memory.row import ARRIVAL, DEPARTURE, FLAG_OUTSIDE, LEG, ROW
+from sluicegate.memory.row import ARRIVAL, DEPARTURE, FLAG_OUTSIDE, LEG
 
 STRENGTHS: Final = nt.float64(nt.int64, nt.float64[::1], nt.float64[::1])
 """Signature of a compiled pattern set: (side, features, strengths out) -> score in [0, 1]."""
