@@ -92,8 +92,10 @@ class Supervisor:
         """Notice who has died, start who is due; `now` is of the monotonic clock."""
         for child in self._children:
             child.look(now)
-            if child.pid is None and now >= child.due_at and child.launch(now) and self._guard:
-                self._guard.kill_later(child.pid or 0)
+            if child.is_due(now):
+                pid = child.launch(now)
+                if pid is not None and self._guard is not None:
+                    self._guard.kill_later(pid)
 
     def stop(self) -> None:
         """End all children that run, and return when they have ended."""
@@ -110,7 +112,7 @@ class _Child:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.deaths = 0
-        self.due_at = 0.0
+        self._due_at = 0.0
         self._pauses = Pauses()
         self._process: subprocess.Popen[bytes] | None = None
         self._began_at = 0.0
@@ -120,8 +122,12 @@ class _Child:
         """None while it does not run."""
         return self._process.pid if self._process is not None else None
 
-    def launch(self, now: float) -> bool:
-        """Whether it could be started."""
+    def is_due(self, now: float) -> bool:
+        """Whether it should run and does not."""
+        return self._process is None and now >= self._due_at
+
+    def launch(self, now: float) -> int | None:
+        """Its process id; None if it could not be started."""
         self._began_at = now
         try:
             with ExitStack() as closing:
@@ -140,7 +146,7 @@ class _Child:
                 )
         except OSError as error:
             self._died(now, f"could not be started: {error}")
-        return self._process is not None
+        return self.pid
 
     def look(self, now: float) -> None:
         """Notice its death."""
@@ -152,7 +158,7 @@ class _Child:
     def _died(self, now: float, how: str) -> None:
         self.deaths += 1
         pause = self._pauses.after_death(now - self._began_at)
-        self.due_at = now + pause
+        self._due_at = now + pause
         row = self._pauses.deaths_in_a_row
         loops = row >= CRASH_LOOP_DEATHS
         log.log(
@@ -163,6 +169,7 @@ class _Child:
         )
 
     def terminate(self) -> None:
+        """Ask it to end."""
         if self._process is not None:
             self._process.terminate()
 

@@ -1,0 +1,384 @@
+"""The command line: one function a command, which loads what it needs when it runs.
+
+Exit codes: 0 done, 1 refused or failed with a reason, 2 wrong usage.
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from sluicegate.errors import Problem
+
+if TYPE_CHECKING:
+    from sluicegate.settings import Settings
+
+# What a command needs is loaded in it, so that --help is there at once; options are arguments.
+# ruff: noqa: PLC0415, PLR0917, FBT002
+
+INTERRUPTED: Final = 130
+
+app = typer.Typer(
+    help="Watches every account transaction as it happens and stops fraud rings "
+    "before the money is gone.",
+    epilog="Try it: [bold]sluicegate demo[/bold] runs everything with a simulated bank.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+topics_app = typer.Typer(help="Make the topics, or check them.", no_args_is_help=True)
+config_app = typer.Typer(help="Check the settings and the patterns.", no_args_is_help=True)
+app.add_typer(topics_app, name="topics")
+app.add_typer(config_app, name="config")
+
+
+def _addresses(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*", value):
+        raise typer.BadParameter(f"{value!r} is not host:port, or several with commas")
+    return value
+
+
+def _above_zero(value: float | None) -> float | None:
+    if value is not None and not 0 < value < float("inf"):
+        raise typer.BadParameter(f"{value:g} is not above zero")
+    return value
+
+
+Broker = Annotated[
+    str | None,
+    typer.Option(
+        "--broker",
+        metavar="HOST:PORT",
+        help="Kafka to use instead of the configured one; several addresses with commas.",
+        callback=_addresses,
+    ),
+]
+Slot = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Stable name, unique among those that run.")
+]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="The same seed, the same city.")]
+ColumnMap = Annotated[
+    str | None,
+    typer.Option(metavar="A=B,...", help="Columns of the file and the fields that they stand for."),
+]
+Timezone = Annotated[
+    str, typer.Option(metavar="ZONE", help="Zone of times that are written without an offset.")
+]
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Settings file; else SLUICEGATE_CONFIG, else config/sluicegate.toml.",
+        ),
+    ] = None,
+) -> None:
+    """Options before the command."""
+    context.obj = config
+
+
+@app.command(epilog="Example: [bold]sluicegate up --workers 2[/bold]")
+def up(
+    context: typer.Context,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 1,
+    broker: Broker = None,
+) -> None:
+    """Run all parts on this machine: router, workers, liaison, and the broker if embedded.
+
+    A part that dies is started again, after a pause that grows. Ctrl-C stops all in order.
+    Further workers take slots w1, w2, ... and metrics ports 10, 20, ... above the first.
+    """
+    from sluicegate.operations.up import run_up
+
+    settings = _settings(context, broker)
+    _check_patterns(settings)
+    run_up(settings, workers)
+
+
+@app.command(epilog="Example: [bold]sluicegate broker --port 9092[/bold]")
+def broker(
+    context: typer.Context,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: a free one.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Where it keeps its records.")
+    ] = None,
+) -> None:
+    """Run the embedded Kafka broker in the foreground; Ctrl-C stops it, its records stay."""
+    from sluicegate.operations.broker import run_broker
+
+    asked = _settings(context).broker
+    run_broker(data_dir or asked.data_dir, asked.port if port is None else port)
+
+
+@topics_app.command(
+    "create", epilog="Example: [bold]sluicegate topics create --broker kafka1:9092[/bold]"
+)
+def topics_create(context: typer.Context, broker: Broker = None) -> None:
+    """Make the topics that are missing; those that exist are left as they are."""
+    from sluicegate.streaming.topics import create_topics
+
+    settings, bootstrap = _reached(context, broker)
+    for made in create_topics(settings, bootstrap):
+        typer.echo(f"{made.name}: {'created' if made.created else 'is there'}")
+
+
+@topics_app.command(
+    "check", epilog="Example: [bold]sluicegate topics check --broker kafka1:9092[/bold]"
+)
+def topics_check(context: typer.Context, broker: Broker = None) -> None:
+    """Say what differs between the topics and what the settings ask for; 1 if anything does."""
+    from sluicegate.streaming.topics import check_topics
+
+    settings, bootstrap = _reached(context, broker)
+    differences = check_topics(settings, bootstrap)
+    for difference in differences:
+        typer.echo(difference)
+    if differences:
+        raise typer.Exit(1)
+    typer.echo("all topics are as configured")
+
+
+@app.command(epilog="Example: [bold]sluicegate router --broker kafka1:9092,kafka2:9092[/bold]")
+def router(context: typer.Context, broker: Broker = None, slot: Slot = None) -> None:
+    """Run a router: from transactions to the ordered legs logs. One is active, others stand by."""
+    _run_part("router", context, broker, slot)
+
+
+@app.command(epilog="Example: [bold]sluicegate worker --slot w1[/bold]")
+def worker(context: typer.Context, broker: Broker = None, slot: Slot = None) -> None:
+    """Run a worker: judges legs, remembers them, raises alerts."""
+    _run_part("worker", context, broker, slot)
+
+
+@app.command(epilog="Example: [bold]sluicegate liaison --broker kafka1:9092[/bold]")
+def liaison(context: typer.Context, broker: Broker = None) -> None:
+    """Run a liaison consumer: from alerts to the database of the desk."""
+    _run_part("liaison", context, broker)
+
+
+@app.command(
+    epilog="Example: [bold]sluicegate simulate --history 100000 --rate 500 --for 60 --seed 7[/bold]"
+)
+def simulate(
+    context: typer.Context,
+    history: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Transactions of the last months, first.")
+    ] = 0,
+    rate: Annotated[
+        float, typer.Option(metavar="R", callback=_above_zero, help="Then so many a second.")
+    ] = 2_000,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--for", metavar="S", min=0, help="For so long; else until Ctrl-C."),
+    ] = None,
+    seed: Seed = 1,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Into an ndjson file instead of Kafka.")
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Note the planted frauds, JSON lines.")
+    ] = None,
+    broker: Broker = None,
+) -> None:
+    """Send a simulated city's transactions, with planted frauds, to Kafka or to a file.
+
+    Into Kafka the history ends now; into a file it ends on 2025-07-01, and the same options give
+    the same file.
+    """
+    if out is not None:
+        if seconds is None:
+            raise typer.BadParameter("a file needs an end", param_hint="--for")
+        from sluicegate.operations.simulate import write_simulation
+
+        written = write_simulation(
+            out, truth, seed=seed, history=history, rate=rate, seconds=seconds
+        )
+        typer.echo(f"{written:,} transactions in {out}")
+        return
+    from sluicegate.operations.simulate import send_simulation
+
+    settings, bootstrap = _reached(context, broker)
+    send_simulation(
+        settings, bootstrap, truth, seed=seed, history=history, rate=rate, seconds=seconds
+    )
+
+
+@app.command(
+    epilog="Example: [bold]sluicegate replay bank.csv --columns txn=id,at=occurred_at,sum=amount,"
+    "payer=payer_account,payee=payee_account --rate 5000[/bold]"
+)
+def replay(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A .parquet, .csv, .csv.gz or .ndjson file.")],
+    columns: ColumnMap = None,
+    timezone: Timezone = "UTC",
+    speed: Annotated[
+        float | None, typer.Option(metavar="X", callback=_above_zero, help="Times real time.")
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="R", callback=_above_zero, help="Transactions a second."),
+    ] = None,
+    broker: Broker = None,
+) -> None:
+    """Send a file of transactions into the topic in time order; as fast as it goes, or paced."""
+    if speed is not None and rate is not None:
+        raise typer.BadParameter("--speed and --rate exclude each other", param_hint="--speed")
+    from sluicegate.history.events import read_events
+    from sluicegate.history.replay import replay
+    from sluicegate.operations.parts import stop_on_signals
+
+    events = read_events(file, columns=columns, timezone=timezone)
+    settings, bootstrap = _reached(context, broker)
+    replay(settings, bootstrap, events, speed=speed, rate=rate, stop=stop_on_signals())
+
+
+@app.command(epilog="Example: [bold]sluicegate score bank.parquet --out scores.parquet[/bold]")
+def score(
+    context: typer.Context,
+    events: Annotated[Path, typer.Argument(help="A .parquet, .csv, .csv.gz or .ndjson file.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The parquet file to write.")],
+    columns: ColumnMap = None,
+    timezone: Timezone = "UTC",
+) -> None:
+    """Score a file of transactions with the live step function, in time order, without a broker."""
+    from sluicegate.history.score import score_file
+
+    scored = score_file(_settings(context), events, out, columns=columns, timezone=timezone)
+    typer.echo(f"{scored.transactions:,} transactions, {scored.alerts:,} alerts, in {out}")
+
+
+@app.command(epilog="Example: [bold]sluicegate demo --for 30 --report demo.json[/bold]")
+def demo(
+    context: typer.Context,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--for", metavar="S", callback=_above_zero, help="Live part; else to Ctrl-C."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the books as JSON; no live view.")
+    ] = None,
+    seed: Seed = 1,
+    rate: Annotated[
+        float, typer.Option(metavar="R", callback=_above_zero, help="Live transactions a second.")
+    ] = 2_000,
+    history: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Transactions of the months before.")
+    ] = 1_000_000,
+    language: Annotated[
+        str, typer.Option("--lang", metavar="en|zh", help="Of the reasons.")
+    ] = "en",
+    broker: Broker = None,
+) -> None:
+    """Run it all with a simulated bank and planted frauds, in a temporary directory.
+
+    First a backlog of some months, then live. At the end, or at Ctrl-C, everything is stopped
+    and removed, and the books are printed; 0 only if nothing was lost.
+    """
+    if language not in ("en", "zh"):
+        raise typer.BadParameter(f"{language!r} is neither en nor zh", param_hint="--lang")
+    from sluicegate.operations.demo import Wishes, run_demo
+
+    wishes = Wishes(seconds, report, seed, rate, history, language, broker)
+    raise typer.Exit(run_demo(_settings(context), wishes))
+
+
+@app.command(epilog="Example: [bold]sluicegate bench --report bench.json[/bold]")
+def bench(
+    context: typer.Context,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the figures as JSON.")
+    ] = None,
+    short: Annotated[bool, typer.Option("--short", help="A tenth of everything.")] = False,
+) -> None:
+    """Measure throughput, latency and memory of the pipeline on this machine."""
+    from sluicegate.operations.bench import run_bench
+
+    run_bench(_settings(context), report=report, short=short)
+
+
+@config_app.command(
+    "check", epilog="Example: [bold]sluicegate --config bank.toml config check[/bold]"
+)
+def config_check(context: typer.Context) -> None:
+    """Print the settings in force, and check them and the patterns as a whole."""
+    from sluicegate.operations.inspection import in_force, mistakes
+
+    settings = _settings(context)
+    typer.echo(in_force(settings, context.obj), nl=False)
+    found = mistakes(settings)
+    for mistake in found:
+        typer.echo(mistake, err=True)
+    if found:
+        raise typer.Exit(1)
+
+
+def _settings(context: typer.Context, broker: str | None = None) -> "Settings":
+    """The settings, with the broker of the command line in place of the configured one."""
+    from sluicegate.settings import load_settings
+
+    settings = load_settings(context.obj)
+    if broker is None:
+        return settings
+    return settings.model_copy(
+        update={"broker": settings.broker.model_copy(update={"bootstrap": broker})}
+    )
+
+
+def _reached(context: typer.Context, broker: str | None) -> "tuple[Settings, str]":
+    """Settings, and the address of a broker that answers."""
+    from sluicegate.operations.parts import bootstrap_of
+    from sluicegate.streaming.clients import wait_for_broker
+
+    settings = _settings(context, broker)
+    bootstrap = bootstrap_of(settings.broker)
+    wait_for_broker(settings, bootstrap, lambda sentence: typer.echo(sentence, err=True))
+    return settings, bootstrap
+
+
+def _check_patterns(settings: "Settings") -> None:
+    """A mistake in the patterns stops the start, instead of each worker again and again."""
+    from sluicegate.judging.patterns import load_patterns
+
+    load_patterns(settings.patterns.file)
+
+
+def _run_part(
+    name: str, context: typer.Context, broker: str | None, slot: str | None = None
+) -> None:
+    from sluicegate.operations.metrics import Part
+    from sluicegate.operations.parts import bootstrap_of, run_part
+
+    settings = _settings(context, broker)
+    if slot is not None:
+        section = getattr(settings, name).model_copy(update={"slot": slot})
+        settings = settings.model_copy(update={name: section})
+    try:
+        run_part(Part(name), settings, bootstrap_of(settings.broker))
+    except KeyboardInterrupt:  # before the part took care of it itself: nothing had begun
+        raise typer.Exit(0) from None
+
+
+def main() -> None:
+    """Run a command; what a person can act on is printed as it is, and the exit code is 1."""
+    try:
+        app()
+    except Problem as problem:
+        typer.echo(str(problem), err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()
