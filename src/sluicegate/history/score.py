@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from sluicegate.domain.alert import Reason
 from sluicegate.domain.refusal import Refusal
 from sluicegate.domain.transaction import LATEST_MS, Rules
 from sluicegate.errors import Problem
@@ -23,6 +24,7 @@ from sluicegate.memory.row import ARRIVAL
 from sluicegate.settings import Settings
 from sluicegate.streaming.decoder import Decoder
 from sluicegate.streaming.repeats import Repeats, Verdict
+from sluicegate.streaming.retrace import retrace
 from sluicegate.streaming.routing import Places, first_legs
 from sluicegate.streaming.scoring import Scoring, scoring_of
 
@@ -34,22 +36,20 @@ ANY_SCORE: Final = float(np.nextafter(0, 1))
 Progress = Callable[[int, int], None]
 """Told how many transactions are done, and of how many."""
 
-REASON: Final = pl.Struct(
-    {
-        "side": pl.String,
-        "pattern": pl.String,
-        "strength": pl.Float64,
-        "zh": pl.String,
-        "en": pl.String,
-    }
-)
+REASON: Final = {
+    "side": pl.String,
+    "pattern": pl.String,
+    "strength": pl.Float64,
+    "zh": pl.String,
+    "en": pl.String,
+}
 SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "id": pl.String,
     "score": pl.Float64,
     "payer_score": pl.Float64,
     "payee_score": pl.Float64,
     "measure": pl.String,
-    "reasons": pl.List(REASON),
+    "reasons": pl.List(pl.Struct(REASON)),
     "refused": pl.String,
 }
 
@@ -84,10 +84,7 @@ def score_file(
     """
     events = read_events(path, columns=columns, timezone=timezone)
     frame = score_events(settings, events, progress)
-    try:
-        frame.write_parquet(out)
-    except OSError as error:
-        raise Problem(f"{out}: cannot be written", str(error)) from error
+    _write(frame, out)
     alert = scoring_of(settings).pattern_set.thresholds.alert
     return Scored(
         transactions=len(frame),
@@ -155,35 +152,90 @@ def _rows(
 ) -> pl.DataFrame:
     payer, payee = np.full((2, len(ids)), np.nan)
     payer[at], payee[at] = followed.payer_scores, followed.payee_scores
-    reasons: list[list[dict[str, object]]] = [[] for _ in refused]
-    for index, said in _reasons(followed, pattern_set):
-        reasons[int(at[index])] += said
     score = np.fmax(payer, payee)
     thresholds = pattern_set.thresholds
-    return pl.DataFrame(
+    scores = pl.DataFrame(
         {
+            "row": np.arange(len(ids)),
             "id": ids,
             "score": score,
             "payer_score": payer,
             "payee_score": payee,
-            "measure": [measure_for(float(each), thresholds).value for each in score],
-            "reasons": [sorted(each, key=_weakness) for each in reasons],
-            "refused": refused,
+            "measure": [measure_for(each, thresholds).value for each in score.tolist()],
+            "refused": pl.Series(refused, dtype=pl.String),
         },
-        schema=SCHEMA,
-        strict=False,
         nan_to_null=True,
+    )
+    reasons = _reasons(followed, at, pattern_set)
+    return scores.join(reasons, on="row", how="left", maintain_order="left").select(
+        pl.col(name).fill_null([]) if name == "reasons" else pl.col(name) for name in SCHEMA
     )
 
 
-def _reasons(
+def _reasons(followed: Followed, at: Ints, pattern_set: PatternSet) -> pl.DataFrame:
+    """Columns `row` and `reasons`, strongest first, for the transactions that have any."""
+    said = [
+        {"row": int(at[index]), "side": side, **reason.model_dump()}
+        for index, side, reasons in _explained(followed, pattern_set)
+        for reason in reasons
+    ]
+    flat = pl.DataFrame(said, schema={"row": pl.Int64, **REASON})
+    return (
+        flat.sort("strength", descending=True, maintain_order=True)
+        .group_by("row", maintain_order=True)
+        .agg(pl.struct(REASON.keys()).alias("reasons"))
+    )
+
+
+def _explained(
     followed: Followed, pattern_set: PatternSet
-) -> Iterator[tuple[int, list[dict[str, object]]]]:
+) -> Iterator[tuple[int, str, tuple[Reason, ...]]]:
     for hit, index in enumerate(followed.hits.tolist()):
         side = "inflow" if followed.hit_sides[hit] == ARRIVAL else "outflow"
-        said = explain(pattern_set, followed.hit_features[hit], followed.hit_strengths[hit])
-        yield index, [{"side": side, **reason.model_dump()} for reason in said]
+        features, strengths = followed.hit_features[hit], followed.hit_strengths[hit]
+        yield index, side, explain(pattern_set, features, strengths)
 
 
-def _weakness(reason: dict[str, object]) -> float:
-    return -float(str(reason["strength"]))
+ALERT_SCHEMA: Final = {
+    "id": pl.String,
+    "transaction_id": pl.String,
+    "account": pl.String,
+    "side": pl.String,
+    "counterparty": pl.String,
+    "amount_minor": pl.Int64,
+    "currency": pl.String,
+    "score": pl.Float64,
+    "measure": pl.String,
+    "reasons": pl.List(pl.Struct({k: v for k, v in REASON.items() if k != "side"})),
+    "occurred_at": pl.String,
+    "recorded_at": pl.String,
+    "detected_at": pl.String,
+    "pattern_set_version": pl.String,
+    "origin": pl.String,
+}
+
+
+def score_legs(
+    settings: Settings, bootstrap: str, out: Path, progress: Progress = lambda _done, _total: None
+) -> dict[int, str]:
+    """Replays the legs logs and writes their alerts to the parquet file `out`, one row each.
+
+    Returns the digest of the account rows of each partition.
+
+    Raises:
+        Problem: the logs are not what a worker would apply, or the file cannot be written.
+    """
+    digests = {}
+    alerts: list[dict[str, object]] = []
+    for retraced in retrace(settings, bootstrap, progress):
+        digests[retraced.partition] = retraced.digest
+        alerts += [alert.model_dump(mode="json", exclude={"facts"}) for alert in retraced.alerts]
+    _write(pl.DataFrame(alerts, schema=ALERT_SCHEMA), out)
+    return digests
+
+
+def _write(frame: pl.DataFrame, out: Path) -> None:
+    try:
+        frame.write_parquet(out)
+    except OSError as error:
+        raise Problem(f"{out}: cannot be written", str(error)) from error
