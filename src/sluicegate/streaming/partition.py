@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sluicegate.errors import Problem
-from sluicegate.memory.accounts import AccountMemory, Records, Scorer, Stepped
+from sluicegate.memory.accounts import AccountMemory, Ints, Records, Scorer, Stepped
 from sluicegate.memory.row import ARRIVAL
 from sluicegate.streaming.checkpoint import Place
 from sluicegate.streaming.legs import (
@@ -63,8 +63,11 @@ class Partition:
                 "the log lost records: rebuild the state from the transactions",
             )
         batch = unpack(value)
-        legs = self._new_legs(offset, batch)
+        new = self._new_records(offset, batch)
+        legs = batch.legs if new is None else np.ascontiguousarray(batch.legs[new])
         stepped = self.memory.step(legs, scorer, partition=self.number, log_offset=offset)
+        if new is not None:
+            _name_by_batch(stepped.arrivals, new)
         for link in batch.links:
             key = _key(batch.source, link.partition)
             self.place.sources[key] = max(link.last, self._last(key))
@@ -74,7 +77,8 @@ class Partition:
     def _last(self, key: str) -> int:
         return self.place.sources.get(key, NOTHING_BEFORE)
 
-    def _new_legs(self, offset: int, batch: Batch) -> Records:
+    def _new_records(self, offset: int, batch: Batch) -> Ints | None:
+        """Indexes of the records that were not applied before; None if that is all of them."""
         repeated = False
         for link in batch.links:
             last = self._last(_key(batch.source, link.partition))
@@ -87,15 +91,15 @@ class Partition:
                     "a batch was lost between writer and log: rebuild the state",
                 )
             repeated |= link.first <= last
-        return self._unrepeated(batch) if repeated else batch.legs
+        return self._unrepeated(batch) if repeated else None
 
-    def _unrepeated(self, batch: Batch) -> Records:
+    def _unrepeated(self, batch: Batch) -> Ints:
         fresh = np.zeros(len(batch.legs), bool)
         for link in batch.links:
             last = self._last(_key(batch.source, link.partition))
             own = batch.legs["source_partition"] == link.partition
             fresh |= own & (batch.legs["position"] > last)
-        return np.ascontiguousarray(batch.legs[fresh])
+        return np.flatnonzero(fresh)
 
 
 class Outbox:
@@ -146,6 +150,12 @@ def _link(origin: Partition, target: int, part: Records) -> Link:
     last = int(positions[-1])
     origin.place.sent[target] = last
     return Link(origin.number, int(positions[0]), last, previous)
+
+
+def _name_by_batch(arrivals: Records, new: Ints) -> None:
+    """Arrivals are named by the index of their departure in the message, repeats counted in."""
+    index = arrivals["position"] & MOST_RECORDS
+    arrivals["position"] += new[index] - index
 
 
 def _key(source: Source, partition: int) -> str:
