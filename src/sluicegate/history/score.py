@@ -196,7 +196,7 @@ def _explained(
         yield index, side, explain(pattern_set, features, strengths)
 
 
-ALERT_SCHEMA: Final = {
+ALERT_SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "id": pl.String,
     "transaction_id": pl.String,
     "account": pl.String,

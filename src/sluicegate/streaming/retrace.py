@@ -1,4 +1,4 @@
-"""Replays the legs logs offline: the same partitions, the same rules, so exactly the live alerts."""
+"""Replays the legs logs offline: the same partitions and rules, so exactly the live alerts."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
