@@ -8,8 +8,9 @@ their owner's claim, with no other claim between.
 
 import struct
 import uuid
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -23,6 +24,8 @@ _CLAIM: Final = struct.Struct("<4sB16s")
 _CHUNK: Final = struct.Struct("<4sBH16sQIII")
 _IS_CLAIM: Final = 1
 _IS_CHUNK: Final = 2
+_LEAST: Final = {_IS_CLAIM: _CLAIM.size, _IS_CHUNK: _CHUNK.size}
+"""Bytes of the shortest message of each kind."""
 ROWS_A_CHUNK: Final = 900
 """About 1 MB a message."""
 
@@ -87,53 +90,90 @@ class Restorer:
         """Number of the last checkpoint that counted."""
         self.fenced = 0
         """Chunks that did not count, because their owner had lost the partition."""
-        self._staged: list[bytes] = []
+        self._staged: list[_Chunk] = []
 
-    def feed(self, value: bytes) -> None:
+    def feed(self, value: bytes | None) -> None:
         """Takes the next changelog message.
 
         Raises:
-            Problem: the message is none of ours, or of another row layout.
+            Problem: the message is none of ours, or of another row layout, or a checkpoint is
+                missing before it.
         """
-        if value[:4] != MAGIC or len(value) < _CLAIM.size:
-            raise Problem(
-                "the changelog holds a message that is neither claim nor checkpoint",
-                f"it begins with {value[:4]!r}",
-                "another program writes to this topic: give sluicegate a topic prefix of its own",
-            )
-        if value[4] == _IS_CLAIM:
+        value = value or b""
+        kind = value[4] if value.startswith(MAGIC) and len(value) > len(MAGIC) else 0
+        if len(value) < _LEAST.get(kind, len(value) + 1):
+            raise _strange(f"it begins with {value[:5]!r}")
+        if kind == _IS_CLAIM:
             self.owner = _CLAIM.unpack_from(value)[2]
             self._staged.clear()
         else:
-            self._take_chunk(value)
+            self._take_chunk(_Chunk.read(value))
 
-    def _take_chunk(self, value: bytes) -> None:
-        _, _, layout, owner, number, index, count, _ = _CHUNK.unpack_from(value)
+    def _take_chunk(self, chunk: "_Chunk") -> None:
+        if chunk.owner != self.owner:
+            self.fenced += 1
+            return
+        if chunk.index == 0:
+            self._staged = []
+        if not chunk.continues(self._staged):
+            self._staged = []
+            return
+        self._staged.append(chunk)
+        if len(self._staged) == chunk.count:
+            self._apply(chunk.number)
+
+    def _apply(self, number: int) -> None:
+        if self.number and number != self.number + 1:
+            raise Problem(
+                "the changelog has lost a checkpoint",
+                f"checkpoint {number} follows {self.number}",
+                "what changed in between is not known: rebuild the state from the legs log",
+            )
+        for chunk in self._staged:
+            if chunk.state:
+                self.place = Place.model_validate_json(chunk.state)
+            self.memory.put(chunk.rows)
+        self.number = number
+        self.applied = self.place.applied
+        self._staged = []
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """One message of a checkpoint."""
+
+    owner: bytes
+    number: int
+    index: int
+    count: int
+    state: bytes
+    rows: Records
+
+    @classmethod
+    def read(cls, value: bytes) -> Self:
+        _, _, layout, owner, number, index, count, state_length = _CHUNK.unpack_from(value)
         if layout != LAYOUT_VERSION:
             raise Problem(
                 f"the checkpoint has row layout {layout}, this version reads {LAYOUT_VERSION}",
                 "account rows of another layout are never guessed at",
                 "run the version that wrote it, or rebuild the state from the legs log",
             )
-        if owner != self.owner:
-            self.fenced += 1
-            return
-        if index == 0:
-            self._staged = []
-        if index != len(self._staged):
-            self._staged = []
-            return
-        self._staged.append(value)
-        if len(self._staged) == count:
-            self._apply(number)
+        start = _CHUNK.size + state_length
+        if len(value) < start or (len(value) - start) % ROW.itemsize:
+            raise _strange(f"its {len(value)} bytes do not hold whole rows")
+        state = value[_CHUNK.size : start]
+        return cls(owner, number, index, count, state, np.frombuffer(value, ROW, offset=start))
 
-    def _apply(self, number: int) -> None:
-        for value in self._staged:
-            state_length = _CHUNK.unpack_from(value)[7]
-            start = _CHUNK.size
-            if state_length:
-                self.place = Place.model_validate_json(value[start : start + state_length])
-            self.memory.put(np.frombuffer(value, ROW, offset=start + state_length))
-        self.number = number
-        self.applied = self.place.applied
-        self._staged = []
+    def continues(self, staged: "Sequence[_Chunk]") -> bool:
+        """Whether it is the next of the checkpoint whose chunks are staged."""
+        return self.index == len(staged) and all(
+            (other.number, other.count) == (self.number, self.count) for other in staged
+        )
+
+
+def _strange(detail: str) -> Problem:
+    return Problem(
+        "the changelog holds a message that is neither claim nor checkpoint",
+        detail,
+        "another program writes to this topic: give sluicegate a topic prefix of its own",
+    )
