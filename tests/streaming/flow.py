@@ -230,6 +230,7 @@ class Flow:
     def finish(self) -> None:
         """Routes, applies and sends on until nothing is left."""
         self.route([len(payments) for payments in self.sources])
+        self.send()
         while any(
             partition.place.applied + 1 < len(log)
             for partition, log in zip(self.partitions, self.logs, strict=True)

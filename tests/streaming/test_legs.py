@@ -1,0 +1,131 @@
+"""The legs message: its bytes are a contract, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluicegate.errors import Problem
+from sluicegate.memory.row import ARRIVAL, DEPARTURE, FLAG_OUTSIDE, LEG
+from sluicegate.memory.words import text_words
+from sluicegate.simulation.formats import read_legs
+from sluicegate.streaming.legs import NOTHING_BEFORE, Batch, Link, RecordType, Source, pack, unpack
+
+HEADER_BYTES = 12
+LINK_BYTES = 32
+RECORD_BYTES = 232
+
+offsets = st.integers(NOTHING_BEFORE, 2**63 - 1)
+links = st.lists(st.builds(Link, st.integers(0, 2**32 - 1), offsets, offsets, offsets), max_size=5)
+records = st.binary(max_size=4 * RECORD_BYTES).map(
+    lambda octets: np.frombuffer(octets[: len(octets) // RECORD_BYTES * RECORD_BYTES], LEG)
+)
+batches = st.builds(Batch, st.sampled_from(RecordType), st.sampled_from(Source), links, records)
+
+
+def packed(batch: Batch) -> bytes:
+    return pack(batch.type, batch.source, batch.links, batch.legs)
+
+
+def a_message() -> bytes:
+    """One departure and one arrival of cash, from two source partitions."""
+    legs = np.zeros(2, LEG)
+    legs["account"] = text_words("6222020200112233445", 5)
+    legs["counterparty"][0] = text_words("GB29NWBK60161331926819123456789012", 5)
+    legs["transaction"] = text_words("T" * 64, 8)
+    legs["position"] = [7, 2**40]
+    legs["occurred_at_ms"], legs["recorded_at_ms"] = 1_772_942_400_000, 1_772_942_400_005
+    legs["amount_minor"] = 2**55
+    legs["source_partition"] = [0, 3]
+    legs["side"] = [DEPARTURE, ARRIVAL]
+    legs["channel"], legs["kind"], legs["flags"] = 2, 1, [FLAG_OUTSIDE, 0]
+    legs["provenance"][1] = np.nan
+    chain = [Link(0, 7, 7, NOTHING_BEFORE), Link(3, 2**40, 2**40, 6)]
+    return pack(RecordType.DEPARTURES, Source.TRANSACTIONS, chain, legs)
+
+
+@given(batches)
+def test_what_is_packed_is_unpacked(batch: Batch) -> None:
+    again = unpack(packed(batch))
+    assert (again.type, again.source, again.links) == (batch.type, batch.source, tuple(batch.links))
+    assert again.legs.tobytes() == batch.legs.tobytes()
+
+
+@given(batches)
+def test_sizes_are_those_of_the_format(batch: Batch) -> None:
+    parts = HEADER_BYTES + LINK_BYTES * len(batch.links) + RECORD_BYTES * len(batch.legs)
+    assert len(packed(batch)) == parts
+
+
+def test_the_bytes_of_a_record_lie_where_the_format_says() -> None:
+    """By hand, field by field: readers in other languages are written from the same table."""
+    assert LEG.itemsize == RECORD_BYTES
+    record = a_message()[HEADER_BYTES + 2 * LINK_BYTES :][:RECORD_BYTES]
+    account, counterparty, transaction = struct.unpack_from("<40s40s64s", record)
+    assert account == b"6222020200112233445".ljust(40, b"\0")
+    assert counterparty == b"GB29NWBK60161331926819123456789012".ljust(40, b"\0")
+    assert transaction == b"T" * 64
+    numbers = struct.unpack_from("<qqqqIbBBB", record, 144)
+    assert numbers == (7, 1_772_942_400_000, 1_772_942_400_005, 2**55, 0, -1, 2, 1, 1)
+    assert struct.unpack_from("<12f", record, 184) == (0.0,) * 12
+
+
+def test_the_header_and_the_links_lie_where_the_format_says() -> None:
+    message = a_message()
+    assert struct.unpack_from("<4sBBHI", message) == (b"SLG1", 1, 1, 2, 2)
+    assert struct.unpack_from("<IIqqq", message, HEADER_BYTES) == (0, 0, 7, 7, -1)
+    assert struct.unpack_from("<IIqqq", message, HEADER_BYTES + LINK_BYTES) == (
+        (3, 0, 2**40, 2**40, 6)
+    )
+
+
+def test_the_auditor_reads_the_same_from_the_bytes() -> None:
+    """It shares no code with the pipeline."""
+    read = read_legs(0, 0, a_message())
+    assert read is not None
+    assert (read.record_type, read.count) == (1, 2)
+    assert read.links["last"].tolist() == [7, 2**40]
+    assert read.links["previous"].tolist() == [-1, 6]
+
+
+def test_every_message_cut_short_is_a_problem() -> None:
+    message = a_message()
+    for length in range(len(message)):
+        with pytest.raises(Problem, match="not a batch of legs"):
+            unpack(message[:length])
+
+
+@pytest.mark.parametrize(
+    ("value", "detail"),
+    [
+        (None, "shorter than a header"),
+        (b"", "shorter than a header"),
+        (b'{"id": "T-1", "amount": "1.00"}', "begins with b'{\"id'"),
+        (b"SLG2" + a_message()[4:], "begins with b'SLG2'"),
+        (a_message() + b"\0", "do not hold 2 links and 2 records"),
+        (a_message()[:4] + b"\x09" + a_message()[5:], "record type 9 from source 1"),
+        (a_message()[:5] + b"\x07" + a_message()[6:], "record type 1 from source 7"),
+    ],
+)
+def test_a_foreign_message_is_a_problem_that_says_what_it_is(
+    value: bytes | None, detail: str
+) -> None:
+    with pytest.raises(Problem) as refused:
+        unpack(value)
+    assert refused.value.fact == "a message of the legs log is not a batch of legs"
+    assert detail in refused.value.detail
+    assert refused.value.hint
+
+
+@given(st.binary(max_size=600))
+def test_any_bytes_are_a_batch_or_a_problem(octets: bytes) -> None:
+    for value in (octets, b"SLG1" + octets):
+        try:
+            batch = unpack(value)
+        except Problem:
+            continue
+        assert packed(batch)[:HEADER_BYTES] == value[:HEADER_BYTES]
