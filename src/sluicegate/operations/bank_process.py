@@ -5,12 +5,11 @@ and `live` when the present shall begin. On stdout it tells, a JSON object a lin
 sent. SIGTERM ends it when all that it has begun to send is acknowledged.
 """
 
-import json
 import signal
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from threading import Event
@@ -18,6 +17,7 @@ from typing import IO, Final
 
 from sluicegate.errors import Problem
 from sluicegate.operations.bank import Bank, now_ms, truth_file
+from sluicegate.operations.bank_orders import GO_LIVE, Orders, Told
 from sluicegate.operations.mishaps import Mishaps
 from sluicegate.settings import load_settings
 from sluicegate.simulation.city import City
@@ -25,34 +25,6 @@ from sluicegate.simulation.movements import Chunk
 from sluicegate.streaming.sender import Sender
 
 TELL_SECONDS: Final = 0.2
-GO_LIVE: Final = "live\n"
-
-
-@dataclass(frozen=True)
-class Orders:
-    """What the demo asks of its bank."""
-
-    seed: int
-    history: int
-    rate: float
-    truth: str
-
-    def line(self) -> str:
-        """As it goes to the bank."""
-        return json.dumps(asdict(self)) + "\n"
-
-
-@dataclass(frozen=True)
-class Told:
-    """What the bank says it has done so far."""
-
-    sent: int = 0
-    history_done: bool = False
-    live_from_ms: int | None = None
-
-    def line(self) -> str:
-        """As it comes from the bank."""
-        return json.dumps(asdict(self)) + "\n"
 
 
 class _Branch:
@@ -113,7 +85,7 @@ def main() -> int:
     line = sys.stdin.readline()
     try:
         if line:
-            serve(Orders(**json.loads(line)), stop)
+            serve(Orders.of(line), stop)
     except Problem as problem:
         sys.stderr.write(f"bank: {problem}\n")
         return 1

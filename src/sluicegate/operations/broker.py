@@ -30,7 +30,14 @@ from sluicegate.errors import Problem
 from sluicegate.operations.guard import Guard
 from sluicegate.operations.jars import aot_cache, fetch_jars
 
-__all__ = ["EmbeddedBroker", "default_data_dir", "fetch_jars", "run_broker", "running_broker"]
+__all__ = [
+    "EmbeddedBroker",
+    "default_data_dir",
+    "fetch_jars",
+    "free_port",
+    "run_broker",
+    "running_broker",
+]
 
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
@@ -276,7 +283,7 @@ class EmbeddedBroker:
 
     def _choose_ports(self) -> None:
         if self._port == 0:
-            self._port = _free_port()
+            self._port = free_port()
         elif not _is_free(self._port):
             raise Problem(
                 f"embedded broker: port {self._port} of {HOST} is in use",
@@ -284,7 +291,7 @@ class EmbeddedBroker:
                 f"if it is a Kafka, use it: `--broker {HOST}:{self._port}`.",
             )
         if self._controller_port == 0 or not _is_free(self._controller_port):
-            self._controller_port = _free_port(other_than=self._port)
+            self._controller_port = free_port(other_than=self._port)
 
     def _write_configuration(self) -> None:
         properties = PROPERTIES.format(
@@ -386,7 +393,8 @@ def _lock(path: Path) -> IO[str]:
     return file
 
 
-def _free_port(other_than: int = 0) -> int:
+def free_port(other_than: int = 0) -> int:
+    """A port of the loopback interface on which nobody listens now."""
     # Below the range that systems hand out to outgoing connections: a client that dials a port
     # of that range while nobody listens can be connected to itself, and then holds the port.
     while True:

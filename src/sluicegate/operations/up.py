@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -56,10 +57,22 @@ def run_up(settings: Settings, workers: int) -> None:
 
 
 def part_stages(
-    settings: Settings, bootstrap: str, workers: int = 1, log_dir: Path | None = None
+    settings: Settings,
+    bootstrap: str,
+    workers: int = 1,
+    *,
+    log_dir: Path | None = None,
+    extra: Mapping[str, str] | None = None,
 ) -> list[list[Plan]]:
-    """Router, workers and liaison, in the order in which they are stopped: sources first."""
-    common = environment_of(settings) | {f"{ENVIRONMENT_PREFIX}BROKER__BOOTSTRAP": bootstrap}
+    """Router, workers and liaison, in the order in which they are stopped: sources first.
+
+    Their logs go to `log_dir`, else to stderr; `extra` is added to their environment.
+    """
+    common = {
+        **environment_of(settings),
+        f"{ENVIRONMENT_PREFIX}BROKER__BOOTSTRAP": bootstrap,
+        **(extra or {}),
+    }
 
     def plan(name: str, part: str, stop_seconds: float, **environment: str) -> Plan:
         return Plan(

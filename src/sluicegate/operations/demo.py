@@ -1,0 +1,308 @@
+"""`sluicegate demo`: the whole pipeline with a simulated bank, and the books at the end.
+
+Everything lives in a temporary folder and in child processes, and is gone when the demo is.
+"""
+
+import json
+import logging
+import secrets
+import signal
+import time
+from collections import deque
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event
+from typing import Any, Final
+
+from rich.console import Console
+
+from sluicegate.errors import Problem
+from sluicegate.operations.bank_orders import Orders
+from sluicegate.operations.broker import EmbeddedBroker, fetch_jars
+from sluicegate.operations.demo_books import Measured, books_of, books_tables
+from sluicegate.operations.demo_stage import (
+    Auditor,
+    Bank,
+    Stage,
+    alerts_stored,
+    child_environment,
+    demo_settings,
+    remove_topics,
+    set_stage,
+)
+from sluicegate.operations.demo_view import Lines, Screen, State, View
+from sluicegate.operations.demo_watch import Figures, Watch, quantiles_of
+from sluicegate.operations.logs import start_logging
+from sluicegate.operations.parts import stop_on_signals
+from sluicegate.operations.supervisor import CRASH_LOOP_DEATHS, Supervisor
+from sluicegate.operations.up import BROKER_STOP_SECONDS, environment_of, part_stages
+from sluicegate.settings import Settings
+from sluicegate.streaming.clients import wait_for_broker
+from sluicegate.streaming.topics import create_topics
+
+LOOK_SECONDS: Final = 0.1
+FIGURES_SECONDS: Final = 0.5
+"""How often the parts are asked for their figures: each answer costs them some milliseconds."""
+RATE_FIGURES: Final = 4
+"""The rate is that between this many figures."""
+LATEST_DELAYS: Final = 2_000
+BANK_STOP_SECONDS: Final = 1.0
+CATCH_UP_SECONDS: Final = 2.0
+PATIENT_CATCH_UP_SECONDS: Final = 20.0
+AUDIT_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked for on the command line."""
+
+    seconds: float | None
+    report: Path | None
+    seed: int
+    rate: float
+    history: int
+    language: str
+    broker: str | None
+
+
+def run_demo(settings: Settings, wishes: Wishes) -> int:
+    """Run the demo and print the books; the exit status is 0 only if nothing was lost or doubled.
+
+    Raises:
+        Problem: Something could not be started, or died and does not stay up.
+    """
+    if wishes.broker is None:
+        fetch_jars()
+    stop = stop_on_signals()
+    signal.signal(signal.SIGHUP, lambda *_: stop.set())
+    console = Console(stderr=True)
+    lively = console.is_terminal and wishes.report is None
+    view: View = Screen(console, wishes.language) if lively else Lines(console)
+    start_logging("demo", logging.WARNING)
+    with set_stage() as stage:
+        demo = _Demo(settings, wishes, stage, view, stop)
+        try:
+            with ExitStack() as running:
+                running.callback(view.close)
+                report = demo.run(running)
+        except Exception:
+            view.say(f"the logs are kept in {stage.keep_logs()}")
+            raise
+        if report is None:
+            view.say("stopped before it began")
+            return 0
+        report["seconds_to_stop"] = round(time.monotonic() - demo.stopping_since, 2)
+        return _tell(report, wishes, stage, view)
+
+
+def _tell(report: dict[str, Any], wishes: Wishes, stage: Stage, view: View) -> int:
+    """Print and write the books, and give the exit status."""
+    out = Console()
+    for table in books_tables(report):
+        out.print(table)
+    view.say(f"stopped in {report['seconds_to_stop']:.1f} s")
+    if wishes.report is not None:
+        try:
+            wishes.report.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise Problem(f"{wishes.report}: cannot be written", str(error.strerror)) from error
+    faults = int(report["lost"]) + int(report["doubled"])
+    if faults or report["deaths"]:
+        view.say(f"the logs are kept in {stage.keep_logs()}")
+    return 1 if faults else 0
+
+
+class _Demo:
+    """One performance."""
+
+    def __init__(
+        self, settings: Settings, wishes: Wishes, stage: Stage, view: View, stop: Event
+    ) -> None:
+        self._wishes = wishes
+        self._stage = stage
+        self._view = view
+        self._stop = stop
+        self._prefix = "" if wishes.broker is None else f"demo-{secrets.token_hex(4)}-"
+        self._settings = demo_settings(settings, stage, self._prefix)
+        self._began_at = time.monotonic()
+        self.stopping_since = self._began_at
+        self._state = State(history=wishes.history)
+        self._readings: deque[tuple[float, int]] = deque(maxlen=RATE_FIGURES)
+        self._figures_at = 0.0
+        self._delays_ms: list[int] = []
+        self._first_alert_at: float | None = None
+        self._caught_up_at: float | None = None
+        self._broker: EmbeddedBroker | None = None
+
+    def run(self, running: ExitStack) -> dict[str, Any] | None:
+        """From the start to the books; None if it was stopped before it began.
+
+        What is started is left to `running` to end.
+        """
+        self._start(running)
+        if self._stop.is_set():
+            return None
+        self._perform()
+        return self._finish()
+
+    # The start.
+
+    def _start(self, running: ExitStack) -> None:
+        environment = environment_of(self._settings) | child_environment(self._stage)
+        orders = Orders(
+            seed=self._wishes.seed,
+            history=self._wishes.history,
+            rate=self._wishes.rate,
+            truth=str(self._stage.truth),
+        )
+        self._bank = Bank(self._stage, orders, environment)  # draws while the broker starts
+        running.callback(self._bank.stop, 0)
+        bootstrap = self._start_broker(running)
+        create_topics(self._settings, bootstrap)
+        if self._stop.is_set():
+            return
+        self._view.say("starting router, worker and liaison consumer")
+        stages = part_stages(
+            self._settings,
+            bootstrap,
+            log_dir=self._stage.folder,
+            extra=child_environment(self._stage),
+        )
+        self._supervisor = running.enter_context(Supervisor(stages))
+        self._bank.open(bootstrap)
+        self._watch = Watch(self._settings, bootstrap)
+        running.callback(self._watch.close)
+        self._auditor = Auditor(self._stage, self._settings, bootstrap)
+        running.callback(self._auditor.stop)
+
+    def _start_broker(self, running: ExitStack) -> str:
+        if self._wishes.broker is not None:
+            wait_for_broker(self._settings, self._wishes.broker, self._view.say)
+            running.callback(remove_topics, self._settings, self._wishes.broker)
+            return self._wishes.broker
+        self._view.say("starting Apache Kafka")
+        self._broker = EmbeddedBroker(self._stage.folder / "broker")
+        self._broker.start()
+        running.callback(self._broker.stop, BROKER_STOP_SECONDS)
+        if self._broker.pid is not None:
+            self._stage.guard.kill_later(self._broker.pid)  # before the folder is removed
+        return self._broker.bootstrap
+
+    # The performance.
+
+    def _perform(self) -> None:
+        """History, then the present, until told to stop or the time is over."""
+        while not self._stop.is_set() and not self._is_over():
+            self._look()
+            if self._caught_up_at is None and self._bank.told.history_done:
+                self._go_live_if_caught_up()
+            self._stop.wait(LOOK_SECONDS)
+
+    def _is_over(self) -> bool:
+        seconds, live_seconds = self._wishes.seconds, self._live_seconds()
+        return seconds is not None and live_seconds is not None and live_seconds >= seconds
+
+    def _live_seconds(self) -> float | None:
+        began_ms = self._bank.told.live_from_ms
+        return None if began_ms is None else max(0.0, time.time() - began_ms / 1000)
+
+    def _go_live_if_caught_up(self) -> None:
+        if self._watch.has_caught_up(self._bank.told.sent):
+            self._caught_up_at = time.monotonic()
+            self._bank.go_live()
+
+    def _look(self) -> None:
+        """Look after the parts, and show where things stand."""
+        self._supervisor.look(time.monotonic())
+        self._check_all_alive()
+        self._note("live" if self._bank.told.live_from_ms is not None else "backlog")
+
+    def _note(self, phase: str) -> None:
+        """Take note of the alerts that are new, and show where things stand."""
+        seen = self._watch.take()
+        if seen and self._first_alert_at is None:
+            self._first_alert_at = time.monotonic()
+        live_from_ms = self._bank.told.live_from_ms
+        if live_from_ms is not None:
+            self._delays_ms += [each.delay_ms for each in seen if each.recorded_ms >= live_from_ms]
+        self._state = replace(
+            self._state,
+            phase=phase,
+            live_seconds=self._live_seconds(),
+            sent=self._bank.told.sent,
+            figures=self._fresh_figures(),
+            rate=self._rate(),
+            alerts=self._state.alerts + len(seen),
+            latency=quantiles_of(self._delays_ms[-LATEST_DELAYS:]),
+            deaths=self._supervisor.deaths,
+        )
+        self._view.show(self._state, seen)
+
+    def _fresh_figures(self) -> Figures:
+        now = time.monotonic()
+        if now - self._figures_at < FIGURES_SECONDS:
+            return self._state.figures
+        self._figures_at = now
+        figures = self._watch.figures()
+        self._readings.append((now, figures.read))
+        return figures
+
+    def _rate(self) -> float:
+        if len(self._readings) < 2:
+            return 0.0
+        (began_at, before), (now, after) = self._readings[0], self._readings[-1]
+        return max(0.0, (after - before) / (now - began_at))
+
+    def _check_all_alive(self) -> None:
+        """What has no one to start it again must not die; what has must stay up."""
+        if self._broker is not None and self._broker.pid is None:
+            raise Problem("demo: the broker ended by itself", self._broker.log_tail())
+        for name, process in (("bank", self._bank), ("auditor", self._auditor)):
+            how = process.ended()
+            if how is not None:
+                raise Problem(f"demo: the {name} {how}", self._stage.log_tail(name))
+        for name, deaths in self._supervisor.deaths.items():
+            if deaths >= CRASH_LOOP_DEATHS:
+                raise Problem(f"demo: {name} does not stay up", self._stage.log_tail(name))
+
+    # The end.
+
+    def _finish(self) -> dict[str, Any]:
+        """Stop the bank, let the pipeline and the auditor come to the end, stop the parts."""
+        self.stopping_since = time.monotonic()
+        live_seconds = self._live_seconds()
+        patient = not self._stop.is_set()
+        self._view.say("stopping the bank, balancing the books")
+        self._bank.stop(BANK_STOP_SECONDS)
+        self._wait_until_caught_up(PATIENT_CATCH_UP_SECONDS if patient else CATCH_UP_SECONDS)
+        self._auditor.ask()
+        self._note("stopping")
+        self._supervisor.stop()
+        audited = self._auditor.books(AUDIT_SECONDS)
+        if audited is None:
+            raise Problem("demo: the auditor has no books", self._stage.log_tail("auditor"))
+        if patient:  # nobody was in a hurry: what was not reached by now is lost
+            audited["lost"], audited["waiting"] = audited["lost"] + audited["waiting"], 0
+        return books_of(audited, self._measured(live_seconds))
+
+    def _wait_until_caught_up(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not self._watch.has_caught_up(self._bank.told.sent):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.02)
+
+    def _measured(self, live_seconds: float | None) -> Measured:
+        read_from, read_until = self._watch.first_applied_at, self._caught_up_at
+        return Measured(
+            delays_ms=self._delays_ms,
+            history=self._wishes.history,
+            backlog_seconds=read_until - read_from if read_from and read_until else None,
+            live_seconds=live_seconds,
+            first_alert_seconds=(
+                self._first_alert_at - self._began_at if self._first_alert_at else None
+            ),
+            alerts_stored=alerts_stored(self._stage),
+            deaths=self._supervisor.deaths,
+        )

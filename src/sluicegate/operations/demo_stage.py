@@ -1,0 +1,248 @@
+"""What the demo is played on: a temporary folder, settings of its own, a bank and an auditor."""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from sluicegate.operations.bank_orders import GO_LIVE, Orders, Told
+from sluicegate.operations.broker import free_port
+from sluicegate.operations.guard import Guard
+from sluicegate.operations.supervisor import ending
+from sluicegate.settings import PATH_VARIABLE, BrokerSettings, Settings
+from sluicegate.streaming.clients import confluent_config
+from sluicegate.streaming.topics import topic_table
+
+TAIL_LINES: Final = 12
+DELETE_SECONDS: Final = 10.0
+KEPT_LOGS: Final = ("*.log", "broker/broker.log", "broker/broker.out")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A folder for everything, and the guard that removes it should the demo die hard."""
+
+    folder: Path
+    guard: Guard
+
+    @property
+    def truth(self) -> Path:
+        """Where the bank notes what it planted."""
+        return self.folder / "truth.ndjson"
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file of the desk."""
+        return self.folder / "liaison.db"
+
+    def log_tail(self, name: str) -> str:
+        """The last lines of the log of a child."""
+        try:
+            text = (self.folder / f"{name}.log").read_text("utf-8", "replace")
+        except OSError:
+            return ""
+        return "\n".join(text.splitlines()[-TAIL_LINES:])
+
+    def keep_logs(self) -> Path:
+        """Copy the logs to where they stay, and say where that is."""
+        kept = Path(tempfile.mkdtemp(prefix="sluicegate-demo-logs-"))
+        for pattern in KEPT_LOGS:
+            for file in self.folder.glob(pattern):
+                shutil.copy(file, kept)
+        return kept
+
+
+@contextmanager
+def set_stage() -> Iterator[Stage]:
+    """A stage that is removed at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="sluicegate-demo-"))
+    guard = Guard()
+    try:
+        guard.remove_later(folder)
+        yield Stage(folder, guard)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        guard.dismiss()
+
+
+def demo_settings(settings: Settings, stage: Stage, prefix: str) -> Settings:
+    """The settings of the demo: what is judged is the user's, where it happens is its own.
+
+    `prefix` begins the names of topics and groups on the user's broker; it is empty on the demo's.
+    """
+    topics: dict[str, Any] = {"prefix": prefix}
+    if not prefix:
+        topics |= {"replication": 1, "min_insync_replicas": 1}
+    ports = _free_ports(3)
+    changes: dict[str, dict[str, Any]] = {
+        "topics": topics,
+        "router": {"metrics_port": ports[0]},
+        "worker": {"metrics_port": ports[1], "web_port": 0, "web_bind": "127.0.0.1"},
+        "liaison": {
+            "metrics_port": ports[2],
+            "group": f"{prefix}{settings.liaison.group}",
+            "database_url": f"sqlite:///{stage.database}",
+        },
+        "metrics": {"bind": "127.0.0.1"},
+    }
+    sections = {
+        name: getattr(settings, name).model_copy(update=change) for name, change in changes.items()
+    }
+    if not prefix:
+        sections["broker"] = BrokerSettings()
+    return settings.model_copy(update=sections)
+
+
+def child_environment(stage: Stage) -> dict[str, str]:
+    """What keeps the demo's children off the user's own files."""
+    config = stage.folder / "empty.toml"
+    config.touch()
+    return {PATH_VARIABLE: str(config), "XDG_STATE_HOME": str(stage.folder / "state")}
+
+
+class Bank:
+    """The bank's process, as the demo sees it."""
+
+    def __init__(self, stage: Stage, orders: Orders, environment: Mapping[str, str]) -> None:
+        self.told = Told()
+        with (stage.folder / "bank.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "sluicegate.operations.bank_process"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=os.environ | environment,
+                start_new_session=True,
+            )
+        stage.guard.kill_later(self._process.pid)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        self._say(orders.line())
+
+    def open(self, bootstrap: str) -> None:
+        """There is a broker: the history can be sent."""
+        self._say(f"{bootstrap}\n")
+
+    def go_live(self) -> None:
+        """The history has been read: the present can begin."""
+        self._say(GO_LIVE)
+
+    def ended(self) -> str | None:
+        """How it ended, in words; None while it is at work."""
+        code = self._process.poll()
+        return None if code is None else ending(code)
+
+    def stop(self, seconds: float) -> None:
+        """Return when all that it has begun to send is acknowledged, or kill it."""
+        self._process.terminate()
+        with suppress(BrokenPipeError):
+            self._stdin.close()
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._listener.join()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def _say(self, line: str) -> None:
+        with suppress(BrokenPipeError, ValueError):  # that it ended is noticed elsewhere
+            self._stdin.write(line)
+            self._stdin.flush()
+
+    @property
+    def _stdin(self) -> IO[str]:
+        assert self._process.stdin is not None  # noqa: S101 - it was asked for above
+        return self._process.stdin
+
+    def _listen(self) -> None:
+        for line in self._process.stdout or ():
+            self.told = Told.of(line)
+
+
+class Auditor:
+    """The auditor's process: reads along, and balances the books when asked."""
+
+    def __init__(self, stage: Stage, settings: Settings, bootstrap: str) -> None:
+        self._report = stage.folder / "books.json"
+        client = stage.folder / "client.json"
+        client.touch(mode=0o600)  # it may hold a password
+        client.write_text(json.dumps(confluent_config(settings.broker, bootstrap)))
+        with (stage.folder / "auditor.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "sluicegate.simulation.auditor"),
+                    *("--bootstrap", bootstrap, "--topic-prefix", settings.topics.prefix),
+                    *("--client-settings", str(client), "--truth", str(stage.truth)),
+                    *("--report", str(self._report), "--follow", "--not-final"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        stage.guard.kill_later(self._process.pid)
+
+    def ended(self) -> str | None:
+        """How it ended, in words; None while it reads along."""
+        code = self._process.poll()
+        return None if code is None else ending(code)
+
+    def ask(self) -> None:
+        """Have it read up to the end and balance the books."""
+        self._process.terminate()
+
+    def books(self, seconds: float) -> dict[str, Any] | None:
+        """The books; None if there are none after that time."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        try:
+            books: dict[str, Any] = json.loads(self._report.read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return books
+
+    def stop(self) -> None:
+        """End it, whatever it does."""
+        self._process.kill()
+        self._process.wait()
+
+
+def alerts_stored(stage: Stage) -> int:
+    """How many alerts the desk's database holds, read past all of our own code."""
+    try:
+        with closing(sqlite3.connect(stage.database)) as database:
+            return int(database.execute("SELECT count(*) FROM alerts").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+
+
+def remove_topics(settings: Settings, bootstrap: str) -> None:
+    """Delete the demo's topics from the user's broker."""
+    admin = AdminClient(confluent_config(settings.broker, bootstrap))
+    deletions = admin.delete_topics([topic.name for topic in topic_table(settings)])
+    for deletion in deletions.values():
+        with suppress(KafkaException):  # it was not made yet, or the broker is gone
+            deletion.result(DELETE_SECONDS)
+
+
+def _free_ports(count: int) -> list[int]:
+    ports: list[int] = []
+    while len(ports) < count:
+        if (port := free_port()) not in ports:
+            ports.append(port)
+    return ports
