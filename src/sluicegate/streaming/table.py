@@ -5,7 +5,7 @@ are never read or written through the table's mapping: the scoring agent works o
 """
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -174,9 +174,13 @@ class SlabStore(base.Store):
 
     # What Faust asks of a store.
 
-    def persisted_offset(self, tp: TP) -> int | None:
-        """How far this partition's changelog is in memory: read back, or written by us."""
-        return self._read.get(tp.partition)
+    def persisted_offset(self, tp: TP) -> int:
+        """How far this partition's changelog is in memory: read back, or written by us.
+
+        Of a partition that was dropped that is -1, not None: at None Faust goes on from where it
+        read last.
+        """
+        return self._read.get(tp.partition, -1)
 
     def apply_changelog_batch(
         self, batch: Iterable[Any], to_key: Callable[..., Any], to_value: Callable[..., Any]
@@ -189,14 +193,14 @@ class SlabStore(base.Store):
                 continue
             try:
                 self._restorer(message.partition).feed(message.value)
-            except Problem as problem:
-                self.fault = self.fault or problem
+            except Exception as error:  # noqa: BLE001 - Faust would log it and go on
+                self.fault = self.fault or error
             self._read[message.partition] = message.offset
 
-    async def backup_partition(self, *_args: Any, **_options: Any) -> None:
+    async def backup_partition(self, *_args: object, **_options: object) -> None:
         """Faust wants it; checkpoints are the backup."""
 
-    def restore_backup(self, *_args: Any, **_options: Any) -> None:
+    def restore_backup(self, *_args: object, **_options: object) -> None:
         """Faust wants it; checkpoints are the backup."""
 
     def reset_state(self) -> None:
@@ -213,7 +217,7 @@ class SlabStore(base.Store):
     def __delitem__(self, key: object) -> None:
         raise NotImplementedError("rows change by legs alone")
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[object]:
         return iter(())
 
     def __len__(self) -> int:
