@@ -138,7 +138,9 @@ class RouterSettings(Section):
     """While catching up: the same bound in event time, in seconds; the wider of both holds."""
     repeat_reach: int = Field(default=200_000, ge=0)
     """Transactions within which the bank's own repeat of one is recognised."""
-    linger_ms: float = Field(default=2, ge=0)
+    gather_ms: float = Field(default=6, ge=0, le=1000)
+    """In live operation: how long transactions are gathered before they are sent on, in ms."""
+    linger_ms: float = Field(default=0, ge=0)
     """How long the producer waits for more batches before it sends, in milliseconds."""
     metrics_port: int = Field(default=9401, ge=0, le=65535)
     """Port of the router's Prometheus page; 0 chooses a free one."""

@@ -19,7 +19,9 @@ from typing import Final, cast
 import numba
 import numpy as np
 import platformdirs
-from numba import float64, int64
+from numba import float64, int64, types
+from numba.core.types import WrapperAddressProtocol
+from numba.experimental.function_type import _get_wrapper_address
 from numpy.typing import NDArray
 
 from sluicegate.errors import Problem
@@ -31,6 +33,33 @@ STRENGTHS: Final = float64(int64, float64[::1], float64[::1])
 """Side (-1 departure, +1 arrival), features in, strengths out; the score is returned."""
 
 Kernel = Callable[[int, NDArray[np.float64], NDArray[np.float64]], float]
+
+
+class _Compiled(WrapperAddressProtocol):  # type: ignore[misc]  # numba has no types
+    """A compiled function that other compiled functions take as an argument.
+
+    Numba would look its address up at every call, which costs more than judging a hundred legs.
+    """
+
+    def __init__(self, compiled: Kernel) -> None:
+        self._compiled = compiled
+        self._address = int(_get_wrapper_address(compiled, STRENGTHS))
+        self._numba_type_ = types.FunctionType(STRENGTHS)
+
+    def __call__(
+        self, side: int, features: NDArray[np.float64], strengths: NDArray[np.float64]
+    ) -> float:
+        """Judges one leg from Python."""
+        return self._compiled(side, features, strengths)
+
+    def __wrapper_address__(self) -> int:
+        """Numba's protocol: where the machine code is."""
+        return self._address
+
+    def signature(self) -> object:
+        """Numba's protocol: what it takes and returns."""
+        return STRENGTHS
+
 
 DEPARTURE: Final = -1
 ARRIVAL: Final = 1
@@ -81,7 +110,7 @@ def compile_patterns(pattern_set: PatternSet, folder: Path | None = None) -> Com
     place = folder or Path(platformdirs.user_cache_dir("sluicegate")) / "kernels"
     name = f"sluicegate_patterns_{_fingerprint(source)}"
     module = sys.modules.get(name) or _load(name, _written(source, place / f"{name}.py"))
-    return CompiledPatterns(pattern_set, cast("Kernel", module.strengths))
+    return CompiledPatterns(pattern_set, _Compiled(cast("Kernel", module.strengths)))
 
 
 def kernel_source(pattern_set: PatternSet) -> str:

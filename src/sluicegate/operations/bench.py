@@ -191,7 +191,7 @@ class Bench:
 
     def _send_live(self, topics: Topics, rate: int, seconds: int) -> None:
         """Sends what is due every 5 ms, each with the time at which it was due."""
-        producer = self._producer(0)
+        producer = self._producer(2)
         start = time.time()
         messages = _flat(City(SEED, 20_000).live(int(start * 1000), rate))
         for index in range(rate * seconds):

@@ -9,7 +9,7 @@ from sluicegate.errors import Problem
 from sluicegate.operations.bank import Bank, now_ms, truth_file
 from sluicegate.operations.parts import stop_on_signals
 from sluicegate.settings import Settings
-from sluicegate.simulation.city import BENCH_ENDS_AT_MS, City, write_ndjson
+from sluicegate.simulation.city import FILE_MOMENT_MS, City, write_ndjson
 from sluicegate.simulation.movements import Chunk
 from sluicegate.streaming.sender import Sender
 
@@ -55,7 +55,7 @@ def write_simulation(
     """
     city = City(seed)
     chunks = chain(
-        city.history(history, BENCH_ENDS_AT_MS) if history else (), _present(city, rate, seconds)
+        city.history(history, FILE_MOMENT_MS) if history else (), _present(city, rate, seconds)
     )
     try:
         return write_ndjson(out, chunks, truth)
@@ -64,5 +64,5 @@ def write_simulation(
 
 
 def _present(city: City, rate: float, seconds: float) -> Iterator[Chunk]:
-    ends_at_ms = BENCH_ENDS_AT_MS + round(seconds * 1000)
-    return takewhile(lambda chunk: chunk.until_ms <= ends_at_ms, city.live(BENCH_ENDS_AT_MS, rate))
+    ends_at_ms = FILE_MOMENT_MS + round(seconds * 1000)
+    return takewhile(lambda chunk: chunk.until_ms <= ends_at_ms, city.live(FILE_MOMENT_MS, rate))

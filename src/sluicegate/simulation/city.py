@@ -23,7 +23,8 @@ from sluicegate.simulation.rhythm import OFFICE, SECOND_MS, Calendar, Ints, loca
 from sluicegate.simulation.typologies import Cast, Episodes, Movement, Scenario, hastened, tell
 
 DEFAULT_ACCOUNTS: Final = 40_000
-BENCH_ENDS_AT_MS: Final = 1_751_299_200_000
+FILE_MOMENT_MS: Final = 1_751_299_200_000
+BENCH_RATE: Final = 2_000
 """2025-07-01 00:00 UTC+8: the benchmark's months are always the same ones."""
 
 _HISTORY_CHUNK: Final = 20_000
@@ -35,11 +36,11 @@ _A_STORY_OF_EACH: Final = 125_000
 _STORY_DAYS: Final = 15
 """Stories of the history lie within its last days, when thin accounts have been opened."""
 
-_LIVE_CHUNK_MS: Final = 100
 _FRAUD_SHARE: Final = 0.004
 _FIRST_STORIES_S: Final = 2.4
 """The first story of each scenario begins within this time, at 1,000 a second and more."""
-_STORY_SECONDS: Final = (8.0, 18.0)
+DEMO_STORY_SECONDS: Final = (8.0, 18.0)
+REAL_STORY_SECONDS: Final = (240.0, 720.0)
 _EPISODE_SHARES: Final = {"payroll": 0.006, "rents": 0.002, "house": 0.0003}
 
 _Pending = tuple[int, int, Movement, int]
@@ -73,14 +74,25 @@ class City:
             until = int(part.occurred_at_ms[-1])
             yield Chunk(part, until, start, run, self._directory, titles)
 
-    def live(self, starts_at_ms: int, rate: float) -> Iterator[Chunk]:
-        """For ever: chunks of 100 ms, `rate` transactions a second, about 0.4 % planted."""
-        stage = _Stage(self._generator("live"), self._people_cast, rate, starts_at_ms)
+    def live(
+        self,
+        starts_at_ms: int,
+        rate: float,
+        story_seconds: tuple[float, float] = DEMO_STORY_SECONDS,
+        chunk_ms: int = 100,
+    ) -> Iterator[Chunk]:
+        """For ever: chunks of `chunk_ms`, `rate` transactions a second, about 0.4 % planted.
+
+        Each planted story is told within so many seconds: as short as a demonstration needs by
+        default, `REAL_STORY_SECONDS` as rings take.
+        """
+        rng = self._generator("live")
+        stage = _Stage(rng, self._people_cast, rate, starts_at_ms, story_seconds)
         run = self._run("live", starts_at_ms, rate)
         sent = 0
         for tick in count(1):
-            until = starts_at_ms + tick * _LIVE_CHUNK_MS
-            due = max(int(rate * tick * _LIVE_CHUNK_MS / SECOND_MS) - sent, 0)
+            until = starts_at_ms + tick * chunk_ms
+            due = max(int(rate * tick * chunk_ms / SECOND_MS) - sent, 0)
             part = stage.play(until, due)
             yield Chunk(part, until, sent, run, self._directory, stage.titles)
             sent += len(part)
@@ -128,8 +140,10 @@ class _Stage:
         cast: Callable[[np.random.Generator], tuple[Cast, Episodes, LiveMix]],
         rate: float,
         starts_at_ms: int,
+        story_seconds: tuple[float, float],
     ) -> None:
         self._rng = rng
+        self._story_seconds = story_seconds
         self._cast, self._episodes, self._mix = cast(rng)
         self._rate = rate
         self._now_ms = starts_at_ms
@@ -161,7 +175,7 @@ class _Stage:
     def _open_stories(self, until_ms: int) -> None:
         while self._next_story_ms < until_ms:
             scenario = self._next_scenario()
-            told = hastened(tell(scenario, self._cast), self._rng.uniform(*_STORY_SECONDS) / 60)
+            told = hastened(tell(scenario, self._cast), self._rng.uniform(*self._story_seconds) / 60)
             index = next(self._stories)
             self.titles[index] = StoryTitle(scenario, f"{scenario}-live-{index:06d}", len(told))
             self._plan(int(self._next_story_ms), told, index)
@@ -233,6 +247,16 @@ def write_ndjson(path: Path, chunks: Iterable[Chunk], truth: Path | None = None)
 def bench_stream(
     seed: int = 1, transactions: int = 2_000_000, accounts: int = 100_000
 ) -> Iterator[list[tuple[bytes, bytes]]]:
-    """Messages for a benchmark, always the same."""
+    """Messages for a benchmark, always the same: what waits after an outage of a busy bank.
+
+    2,000 transactions a second of event time, stories at the pace of real rings.
+    """
+    left = transactions
     city = City(seed, accounts)
-    yield from map(Chunk.messages, city.history(transactions, BENCH_ENDS_AT_MS))
+    chunks = city.live(FILE_MOMENT_MS, BENCH_RATE, REAL_STORY_SECONDS, chunk_ms=5_000)
+    for chunk in chunks:
+        messages = chunk.messages()[:left]
+        left -= len(messages)
+        yield messages
+        if not left:
+            return

@@ -7,7 +7,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, Message, TopicPartition
 
 MESSAGES_A_TURN: Final = 64
-TURN_SECONDS: Final = 0.004
+TURN_SECONDS: Final = 0.006
 FETCH: Final[dict[str, Any]] = {
     "group.id": "sluicegate-unused",  # librdkafka wants one; nothing is joined or committed
     "enable.auto.commit": False,

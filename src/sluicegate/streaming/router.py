@@ -35,7 +35,6 @@ from sluicegate.streaming.topics import DEAD_LETTER_BYTES, Topics
 log = logging.getLogger(__name__)
 
 COMMIT_SECONDS: Final = 1.0
-IDLE_SECONDS: Final = 0.002
 CATCH_UP_SECONDS: Final = 0.02
 """How long the reader that is furthest behind is waited for."""
 COMPLAIN_SECONDS: Final = 5.0
@@ -174,15 +173,19 @@ class Router:
             self._hold(reader.event_time_ms)
             reads = [Read(reader, reader.read(most, CATCH_UP_SECONDS))]
         else:
-            reads = [Read(reader, reader.read(most, 0)) for reader in readers]
+            reads = self._gather(readers, most)
         reads = [read for read in reads if read.messages]
         if reads:
             self._pass(reads)
-        elif not behind:
-            time.sleep(IDLE_SECONDS)
         self._producer.poll(0)
         if self._failure is not None:
             raise self._failure
+
+    def _gather(self, readers: Sequence[SourceReader], most: int) -> list[Read]:
+        """All that came within a few milliseconds: each message costs the broker a third of one."""
+        self._producer.poll(0)
+        time.sleep(self._settings.router.gather_ms / 1000)
+        return [Read(reader, reader.read(most, 0)) for reader in readers]
 
     def _hold(self, event_time_ms: int) -> None:
         """Waits until the workers are near enough."""
