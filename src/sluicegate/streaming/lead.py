@@ -24,6 +24,7 @@ class Lead:
         self._most_transactions = most_transactions
         self._most_ms = most_ms
         self._unapplied: dict[int, deque[_Sent]] = {}
+        self._applied: dict[int, int] = {}
         self._sent = 0
 
     def sent(self, transactions: int) -> None:
@@ -39,11 +40,14 @@ class Lead:
         self, partition: int, offset: int, transactions_before: int, event_time_ms: int
     ) -> None:
         """A legs message lies in the log; it was made after so many transactions."""
+        if offset <= self._applied.get(partition, -1):
+            return  # the worker was faster than the acknowledgement
         sent = _Sent(offset, transactions_before, event_time_ms)
         self._unapplied.setdefault(partition, deque()).append(sent)
 
     def applied(self, offsets: Mapping[int, int]) -> None:
         """Workers have applied the legs logs up to these offsets."""
+        self._applied.update(offsets)
         for partition, offset in offsets.items():
             waiting = self._unapplied.get(partition)
             while waiting and waiting[0].offset <= offset:
