@@ -21,7 +21,9 @@ MAGIC: Final = b"SLG1"
 NOTHING_BEFORE: Final = -1
 POSITION_BITS: Final = 16
 """An arrival's position is the offset of its departure's batch, then its index in that batch."""
-MOST_RECORDS: Final = (1 << POSITION_BITS) - 1
+INDEX_MASK: Final = (1 << POSITION_BITS) - 1
+MOST_RECORDS: Final = 8_192
+"""In one message: 1.9 MB, half of what the topic takes."""
 
 _HEADER: Final = struct.Struct("<4sBBHI")
 _CHAIN: Final = struct.Struct("<IIqqq")

@@ -15,6 +15,7 @@ from sluicegate.memory.accounts import AccountMemory, Ints, Records, Scorer, Ste
 from sluicegate.memory.row import ARRIVAL
 from sluicegate.streaming.checkpoint import Place
 from sluicegate.streaming.legs import (
+    INDEX_MASK,
     MOST_RECORDS,
     NOTHING_BEFORE,
     Batch,
@@ -129,8 +130,8 @@ class Outbox:
         cuts = np.searchsorted(targets[order], np.arange(self._partitions + 1))
         for target in range(self._partitions):
             chosen = arrivals[order[cuts[target] : cuts[target + 1]]]
-            for start in range(0, len(chosen), MOST_RECORDS // 8):
-                part = chosen[start : start + MOST_RECORDS // 8]
+            for start in range(0, len(chosen), MOST_RECORDS):
+                part = chosen[start : start + MOST_RECORDS]
                 links = [_link(origins[number], target, part) for number in _sources(part)]
                 yield target, pack(RecordType.ARRIVALS, Source.LEGS, links, part)
 
@@ -154,7 +155,7 @@ def _link(origin: Partition, target: int, part: Records) -> Link:
 
 def _name_by_batch(arrivals: Records, new: Ints) -> None:
     """Arrivals are named by the index of their departure in the message, repeats counted in."""
-    index = arrivals["position"] & MOST_RECORDS
+    index = arrivals["position"] & INDEX_MASK
     arrivals["position"] += new[index] - index
 
 

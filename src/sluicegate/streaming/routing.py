@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sluicegate.memory.accounts import Records
 from sluicegate.memory.row import ARRIVAL, DEPARTURE, FLAG_OUTSIDE, LEG
 from sluicegate.streaming.decoder import Decoded
-from sluicegate.streaming.legs import NOTHING_BEFORE, Link, RecordType, Source, pack
+from sluicegate.streaming.legs import MOST_RECORDS, NOTHING_BEFORE, Link, RecordType, Source, pack
 from sluicegate.streaming.partitioning import partitions_of
 
 Ints = npt.NDArray[np.int64]
@@ -91,8 +91,9 @@ class Chains:
         legs = first_legs(decoded, places, rows[order])
         cuts = np.searchsorted(targets[order], np.arange(self.partitions + 1))
         for target in range(self.partitions):
-            part = legs[cuts[target] : cuts[target + 1]]
-            if len(part):
+            chosen = legs[cuts[target] : cuts[target + 1]]
+            for start in range(0, len(chosen), MOST_RECORDS):
+                part = chosen[start : start + MOST_RECORDS]
                 links = list(self._links(target, part))
                 yield target, pack(RecordType.DEPARTURES, Source.TRANSACTIONS, links, part)
 
