@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +74,15 @@ def test_the_bytes_of_a_record_lie_where_the_format_says() -> None:
     numbers = struct.unpack_from("<qqqqIbBBB", record, 144)
     assert numbers == (7, 1_772_942_400_000, 1_772_942_400_005, 2**55, 0, -1, 2, 1, 1)
     assert struct.unpack_from("<12f", record, 184) == (0.0,) * 12
+
+
+def test_the_page_says_what_the_record_is() -> None:
+    page = Path("docs/legs-format.md").read_text(encoding="utf-8")
+    for heading in ("Header, 12 bytes", "Links, 32 bytes each", "Records, 232 bytes each"):
+        assert f"### {heading}\n" in page
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| `(\w+)` \|", page, re.MULTILINE)
+    fields = {name: (offset, dtype.itemsize) for name, (dtype, offset) in LEG.fields.items()}
+    assert {name: (int(offset), int(size)) for offset, size, name in rows} == fields
 
 
 def test_the_header_and_the_links_lie_where_the_format_says() -> None:

@@ -29,6 +29,7 @@ from sluicegate.memory.words import words_text
 from sluicegate.streaming.legs import (
     MOST_RECORDS,
     NOTHING_BEFORE,
+    POSITION_BITS,
     Batch,
     Link,
     RecordType,
@@ -163,7 +164,7 @@ def test_an_arrival_names_its_departure_in_the_log_also_where_others_were_repeat
         applied = partition.apply(offset, value, SCORER)
         assert applied is not None
         for arrival in applied.stepped.arrivals:
-            batch, index = divmod(int(arrival["position"]), MOST_RECORDS + 1)
+            batch, index = divmod(int(arrival["position"]), 1 << POSITION_BITS)
             departure = unpack(values[batch]).legs[index]
             assert departure["transaction"].tolist() == arrival["transaction"].tolist()
 
@@ -299,7 +300,7 @@ def test_arrivals_of_several_partitions_share_a_message_with_a_link_each() -> No
 
 def test_more_arrivals_than_a_message_holds_go_in_several_that_are_chained() -> None:
     origin, outbox = new_partition(), Outbox(1)
-    many = MOST_RECORDS // 8 + 10
+    many = MOST_RECORDS + 10
     outbox.add(origin, arrivals_for(origin, ["X"] * many))
     first, second = (unpack(value) for _, value in outbox.drain())
     assert len(first.legs) + len(second.legs) == many
