@@ -35,7 +35,7 @@ STRENGTHS: Final = float64(int64, float64[::1], float64[::1])
 Kernel = Callable[[int, NDArray[np.float64], NDArray[np.float64]], float]
 
 
-class _Compiled(WrapperAddressProtocol):  # type: ignore[misc]  # numba has no types
+class _Compiled(WrapperAddressProtocol):
     """A compiled function that other compiled functions take as an argument.
 
     Numba would look its address up at every call, which costs more than judging a hundred legs.

@@ -37,7 +37,8 @@ from sluicegate.memory.accounts import AccountMemory
 from sluicegate.memory.words import words_text
 from sluicegate.operations.broker import EmbeddedBroker
 from sluicegate.settings import Settings
-from sluicegate.simulation.city import Chunk, City, bench_stream
+from sluicegate.simulation.city import City, bench_stream
+from sluicegate.simulation.movements import Chunk
 from sluicegate.streaming.decoder import Decoder
 from sluicegate.streaming.routing import Places, first_legs
 from sluicegate.streaming.scoring import scoring_of
@@ -46,7 +47,7 @@ from sluicegate.streaming.topics import Topics, create_topics
 SEED: Final = 7
 ACCOUNTS: Final = 100_000
 TRANSACTIONS: Final = 2_000_000
-WARM_UP: Final = 300_000
+WARM_UP: Final = 1_500_000
 RATE: Final = 5_000
 SETTLED_SECONDS: Final = 3.0
 GIVE_UP_SECONDS: Final = 180.0

@@ -175,7 +175,9 @@ class _Stage:
     def _open_stories(self, until_ms: int) -> None:
         while self._next_story_ms < until_ms:
             scenario = self._next_scenario()
-            told = hastened(tell(scenario, self._cast), self._rng.uniform(*self._story_seconds) / 60)
+            told = hastened(
+                tell(scenario, self._cast), self._rng.uniform(*self._story_seconds) / 60
+            )
             index = next(self._stories)
             self.titles[index] = StoryTitle(scenario, f"{scenario}-live-{index:06d}", len(told))
             self._plan(int(self._next_story_ms), told, index)

@@ -25,6 +25,7 @@ from sluicegate.operations.metrics import Metrics
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.decoder import Decoded, Decoder
+from sluicegate.streaming.figures import RouterFigures
 from sluicegate.streaming.lead import Lead
 from sluicegate.streaming.legs import NOTHING_BEFORE
 from sluicegate.streaming.repeats import Repeats, Verdict
@@ -74,7 +75,7 @@ class Router:
         self._producer = Producer(
             {**self._config, **GAPLESS, "linger.ms": settings.router.linger_ms}
         )
-        self._figures = _Figures(metrics)
+        self._figures = RouterFigures(metrics)
         self._active = threading.Event()
         self._failure: Exception | None = None
         self._group = self._join()
@@ -312,7 +313,7 @@ class Router:
         )
         self._figures.refused(refused.refusal.value)
 
-    def _produce(self, topic: str, value: bytes | None, **options: Any) -> None:
+    def _produce(self, topic: str, value: bytes | None, **options: Any) -> None:  # noqa: ANN401 - librdkafka's own
         while True:
             try:
                 self._producer.produce(topic, value, **options)
@@ -406,31 +407,6 @@ def _unpack_sent(text: str, offset: int, partitions: int) -> Ints:
             "use another router.group, or topics.partitions as they were",
         )
     return np.array([offset - int(part, 16) if part else NOTHING_BEFORE for part in parts])
-
-
-class _Figures:
-    """What the router shows to Prometheus."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._transactions = metrics.counter("sluicegate_router_transactions_total")
-        self._departures = metrics.counter("sluicegate_router_departures_total")
-        self.repeats = metrics.counter("sluicegate_router_repeats_total")
-        self.held = metrics.counter("sluicegate_router_held_seconds_total")
-        self._batch = metrics.histogram("sluicegate_router_batch_seconds")
-        self._routed = metrics.histogram("sluicegate_stage_seconds", stage="routed")
-
-    def passed(self, records: int, sent: int, first_recorded_ms: float, seconds: float) -> None:
-        self._transactions.inc(records)
-        self._departures.inc(sent)
-        self._batch.observe(seconds)
-        self._routed.observe(max(0.0, time.time() - first_recorded_ms / 1000))
-
-    def refused(self, reason: str) -> None:
-        self._metrics.counter("sluicegate_router_refused_total", reason=reason).inc()
-
-    def lag(self, partition: int, records: int) -> None:
-        self._metrics.gauge("sluicegate_router_lag_records", partition=str(partition)).set(records)
 
 
 def run_router(settings: Settings, bootstrap: str, metrics: Metrics, stop: threading.Event) -> None:

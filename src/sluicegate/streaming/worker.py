@@ -12,13 +12,13 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import faust
 import platformdirs
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
@@ -26,10 +26,12 @@ from sluicegate.operations.metrics import Metrics
 from sluicegate.settings import Settings
 from sluicegate.streaming.alerts import alerts_of
 from sluicegate.streaming.clients import confluent_config, faust_config
+from sluicegate.streaming.figures import WorkerFigures
 from sluicegate.streaming.identity import topic_identity
-from sluicegate.streaming.partition import Applied, Outbox, Partition, sides_of
+from sluicegate.streaming.partition import Applied, Outbox, Partition
 from sluicegate.streaming.reader import LegsReader
 from sluicegate.streaming.scoring import scoring_of
+from sluicegate.streaming.starts import log_bounds, next_offset
 from sluicegate.streaming.table import Changelog, SlabStore
 from sluicegate.streaming.topics import Topics
 
@@ -74,7 +76,7 @@ class Worker:
         self._legs_since: dict[int, int] = {}
         self._published_at = 0.0
         self._assigned_at = time.monotonic()
-        self._figures = _Figures(metrics)
+        self._figures = WorkerFigures(metrics)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.app = self._application(bootstrap)
         self._channel: Any = self.app.channel(maxsize=4)
@@ -107,6 +109,7 @@ class Worker:
             lambda: AccountMemory(settings.worker.accounts_per_partition),
         )
         self._declare_agents(ownership)
+        self._declare_upkeep()
 
     async def run(self) -> None:
         """Works until SIGTERM or SIGINT, or until something fails.
@@ -162,7 +165,7 @@ class Worker:
             web_port=worker.web_port or _free_port(),
         )
 
-    def _declare_agents(self, ownership: Any) -> None:
+    def _declare_agents(self, ownership: object) -> None:
         @self.app.agent(ownership, name="ownership")
         async def own(stream: AsyncIterator[bytes]) -> None:
             """Gives Faust something to assign; control records will come this way."""
@@ -180,6 +183,9 @@ class Worker:
                     raise
                 await asyncio.sleep(0)
 
+        del own, score  # Faust keeps them
+
+    def _declare_upkeep(self) -> None:
         @self.app.timer(IDLE_SECONDS, name="upkeep")
         async def upkeep() -> None:
             """Says where the partitions stand, and takes the checkpoints that are due."""
@@ -190,17 +196,17 @@ class Worker:
                     self._begin_checkpoint(number)
 
         @self.app.on_rebalance_complete.connect
-        async def begin(*_: Any, **__: Any) -> None:
+        async def begin(*_: object, **__: object) -> None:
             try:
                 await self._begin()
             except Exception as error:  # noqa: BLE001 - Faust would only log it
                 self._fail(error)
 
         @self.app.on_partitions_revoked.connect
-        async def end(*_: Any, **__: Any) -> None:
+        async def end(*_: object, **__: object) -> None:
             await self._leave()
 
-        del own, score, upkeep, begin, end  # Faust keeps them
+        del upkeep, begin, end  # Faust keeps them
 
     # Taking partitions over, and leaving them.
 
@@ -215,7 +221,15 @@ class Worker:
         }
         identity = await asyncio.to_thread(topic_identity, self._config, self.topics.legs)
         self.partitions = {number: self.store.take_over(number) for number in sorted(mine)}
-        starts = await asyncio.to_thread(self._starts, identity)
+        bounds = await asyncio.to_thread(
+            log_bounds, self._config, self.topics.legs, list(self.partitions)
+        )
+        starts = {
+            number: next_offset(
+                partition.place, number, self.topics.legs, identity, bounds[number]
+            )
+            for number, partition in self.partitions.items()
+        }
         now = time.monotonic()
         for number in mine:
             self._due_at[number] = now + self.settings.worker.checkpoint_seconds
@@ -233,50 +247,6 @@ class Worker:
             self._reader.start()
         self._publish_progress()
 
-    def _starts(self, identity: dict[str, str]) -> dict[int, int]:
-        """The next legs offset of each partition.
-
-        Raises:
-            Problem: the log is another one, or does not hold that offset any more.
-        """
-        consumer = Consumer({**self._config, "group.id": "sluicegate-unused"})
-        try:
-            return {
-                partition.number: self._start(consumer, partition, identity)
-                for partition in self.partitions.values()
-            }
-        finally:
-            consumer.close()
-
-    def _start(self, consumer: Consumer, partition: Partition, identity: dict[str, str]) -> int:
-        place, topic = partition.place, self.topics.legs
-        low, high = consumer.get_watermark_offsets(
-            TopicPartition(topic, partition.number), timeout=30
-        )
-        if place.applied < 0 and not place.topics:  # a fresh partition
-            place.applied = low - 1
-            place.topics = identity
-        where = f"state of partition {partition.number} stands at offset {place.applied}"
-        if place.topics != identity:
-            raise Problem(
-                f"topic {topic} is not the one that the account memory was made from",
-                f"{where} of {place.topics}; the topic there now is {identity}",
-                "rebuild the state from the transactions, or give the state's own topic back",
-            )
-        if place.applied + 1 < low:
-            raise Problem(
-                f"topic {topic} has lost legs that were not yet applied",
-                f"{where}, but the log begins at {low}",
-                "rebuild the state from the transactions; keep legs for longer (retention)",
-            )
-        if place.applied + 1 > high:
-            raise Problem(
-                f"topic {topic} is shorter than what was applied from it",
-                f"{where}, but the log ends at {high}",
-                "the topic was emptied or restored: rebuild the state from the transactions",
-            )
-        return place.applied + 1
-
     async def _leave(self) -> None:
         """Stops reading and checkpoints what is held, so that the next owner goes on from here."""
         if self._reader is None and not self.partitions:
@@ -284,6 +254,7 @@ class Worker:
         self._stop_reading()
         self._assigned_at = time.monotonic()
         if self._failure is None:
+            self._publish_progress()
             await self._finish_checkpoints()
             for number in list(self.partitions):
                 self._begin_checkpoint(number)
@@ -447,59 +418,9 @@ class Worker:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._fail, error)
 
-    def _client_failed(self, error: Any) -> None:
+    def _client_failed(self, error: KafkaError) -> None:
         """Librdkafka reconnects by itself; what it cannot mend comes with the delivery."""
         log.warning("broker: %s", error.str())
-
-
-class _Figures:
-    """What the worker shows to Prometheus."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._departures = metrics.counter("sluicegate_worker_legs_total", side="outflow")
-        self._arrivals = metrics.counter("sluicegate_worker_legs_total", side="inflow")
-        self._repeats = metrics.counter("sluicegate_worker_repeats_total")
-        self._sent = metrics.counter("sluicegate_worker_arrivals_sent_total")
-        self._batch = metrics.histogram("sluicegate_worker_batch_seconds")
-        self._checkpoint = metrics.histogram("sluicegate_worker_checkpoint_seconds")
-        self._checkpoint_bytes = metrics.counter("sluicegate_worker_checkpoint_bytes_total")
-        self._restore = metrics.histogram("sluicegate_worker_restore_seconds")
-        self._judged = {
-            side: metrics.histogram("sluicegate_stage_seconds", stage=stage)
-            for side, stage in ((-1, "departure_judged"), (1, "arrival_judged"))
-        }
-
-    def applied(self, applied: Applied) -> None:
-        departures, arrivals = sides_of(applied.legs)
-        self._departures.inc(departures)
-        self._arrivals.inc(arrivals)
-        self._repeats.inc(applied.repeats)
-        if len(applied.legs):
-            age = time.time() - float(applied.legs["recorded_at_ms"][0]) / 1000
-            self._judged[int(applied.legs["side"][0])].observe(max(0.0, age))
-
-    def alerts(self, measure: str) -> None:
-        self._metrics.counter("sluicegate_worker_alerts_total", measure=measure).inc()
-
-    def sent(self, arrivals: int) -> None:
-        self._sent.inc(arrivals)
-
-    def turn(self, seconds: float) -> None:
-        self._batch.observe(seconds)
-
-    def checkpoint(self, seconds: float, size: int) -> None:
-        self._checkpoint.observe(seconds)
-        self._checkpoint_bytes.inc(size)
-
-    def restored(self, seconds: float) -> None:
-        self._restore.observe(seconds)
-
-    def state(self, partitions: Iterable[Partition]) -> None:
-        for partition in partitions:
-            self._metrics.gauge("sluicegate_worker_accounts", partition=str(partition.number)).set(
-                len(partition.memory)
-            )
 
 
 def run_worker(settings: Settings, bootstrap: str, metrics: Metrics) -> None:

@@ -1,0 +1,59 @@
+"""Where to read a legs log on; and when the state must not be read on from this log."""
+
+from typing import Any
+
+from confluent_kafka import Consumer, TopicPartition
+
+from sluicegate.errors import Problem
+from sluicegate.streaming.checkpoint import Place
+
+
+def next_offset(
+    place: Place, number: int, topic: str, identity: dict[str, str], bounds: tuple[int, int]
+) -> int:
+    """The offset after the last one applied; a fresh partition begins at the log's first.
+
+    `bounds` are first offset and end of the log of partition `number`; `identity` says which
+    log it is.
+
+    Raises:
+        Problem: the log is another one, or does not hold that offset.
+    """
+    low, high = bounds
+    if place.applied < 0 and not place.topics:
+        place.applied = low - 1
+        place.topics = identity
+    where = f"the state of partition {number} stands at offset {place.applied}"
+    if place.topics != identity:
+        raise Problem(
+            f"topic {topic} is not the one that the account memory was made from",
+            f"{where} of {place.topics}; the topic there now is {identity}",
+            "rebuild the state from the transactions, or give the state's own topic back",
+        )
+    if place.applied + 1 < low:
+        raise Problem(
+            f"topic {topic} has lost legs that were not yet applied",
+            f"{where}, but the log begins at {low}",
+            "rebuild the state from the transactions; keep legs for longer (retention)",
+        )
+    if place.applied + 1 > high:
+        raise Problem(
+            f"topic {topic} is shorter than what was applied from it",
+            f"{where}, but the log ends at {high}",
+            "the topic was emptied or restored: rebuild the state from the transactions",
+        )
+    return place.applied + 1
+
+
+def log_bounds(
+    config: dict[str, Any], topic: str, partitions: list[int]
+) -> dict[int, tuple[int, int]]:
+    """First offset and end of each partition of a topic."""
+    consumer = Consumer({**config, "group.id": "sluicegate-unused"})
+    try:
+        return {
+            number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30)
+            for number in partitions
+        }
+    finally:
+        consumer.close()
