@@ -208,7 +208,7 @@ class _Demo:
         return None if began_ms is None else max(0.0, time.time() - began_ms / 1000)
 
     def _go_live_if_caught_up(self) -> None:
-        if self._watch.has_caught_up(self._bank.told.sent):
+        if self._watch.has_caught_up():
             self._caught_up_at = time.monotonic()
             self._bank.go_live()
 
@@ -274,7 +274,7 @@ class _Demo:
         live_seconds = self._live_seconds()
         patient = not self._stop.is_set()
         self._view.say("stopping the bank, balancing the books")
-        self._bank.stop(BANK_STOP_SECONDS)
+        all_handed_over = self._bank.stop(BANK_STOP_SECONDS)
         self._wait_until_caught_up(PATIENT_CATCH_UP_SECONDS if patient else CATCH_UP_SECONDS)
         self._auditor.ask()
         self._note("stopping")
@@ -282,21 +282,21 @@ class _Demo:
         audited = self._auditor.books(AUDIT_SECONDS)
         if audited is None:
             raise Problem("demo: the auditor has no books", self._stage.log_tail("auditor"))
-        if patient:  # nobody was in a hurry: what was not reached by now is lost
-            audited["lost"], audited["waiting"] = audited["lost"] + audited["waiting"], 0
-        return books_of(audited, self._measured(live_seconds))
+        handed_over = self._bank.told.sent if all_handed_over else None
+        return books_of(audited, self._measured(handed_over, live_seconds), final=patient)
 
     def _wait_until_caught_up(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        while not self._watch.has_caught_up(self._bank.told.sent):
+        while not self._watch.has_caught_up():
             if time.monotonic() > deadline:
                 return
             time.sleep(0.02)
 
-    def _measured(self, live_seconds: float | None) -> Measured:
+    def _measured(self, handed_over: int | None, live_seconds: float | None) -> Measured:
         read_from, read_until = self._watch.first_applied_at, self._caught_up_at
         return Measured(
             delays_ms=self._delays_ms,
+            handed_over=handed_over,
             history=self._wishes.history,
             backlog_seconds=read_until - read_from if read_from and read_until else None,
             live_seconds=live_seconds,

@@ -16,6 +16,8 @@ class Measured:
 
     delays_ms: Sequence[int]
     """Of the live part's alerts, from the source record to the alert read by a consumer."""
+    handed_over: int | None
+    """Transactions that the bank has sent and that were acknowledged; None: it could not say."""
     history: int
     backlog_seconds: float | None
     live_seconds: float | None
@@ -24,12 +26,21 @@ class Measured:
     deaths: Mapping[str, int]
 
 
-def books_of(audited: Mapping[str, Any], measured: Measured) -> dict[str, Any]:
-    """The report: what the auditor found, together with what was measured."""
+def books_of(audited: Mapping[str, Any], measured: Measured, *, final: bool) -> dict[str, Any]:
+    """The report: what the auditor found, together with what was measured.
+
+    When final, nothing was in a hurry: what still waits is lost. What the bank has sent and the
+    topic does not hold is lost in any case.
+    """
+    waiting = 0 if final else audited["waiting"]
+    missing = max(0, (measured.handed_over or 0) - audited["sent"])
     latency = quantiles_of(measured.delays_ms)
     live_scored = audited["scored"] - measured.history
     return {
         **audited,
+        "sent": audited["sent"] + missing,
+        "waiting": waiting,
+        "lost": audited["lost"] + audited["waiting"] - waiting + missing,
         "alerts_stored": measured.alerts_stored,
         "latency_ms": latency._asdict() if latency else {"p50": None, "p99": None, "p999": None},
         "latency_to_record_ms": audited["latency_ms"],

@@ -145,8 +145,8 @@ class Bank:
         code = self._process.poll()
         return None if code is None else ending(code)
 
-    def stop(self, seconds: float) -> None:
-        """Return when all that it has begun to send is acknowledged, or kill it."""
+    def stop(self, seconds: float) -> bool:
+        """Whether all that it has begun to send was acknowledged in that time; else kill it."""
         self._process.terminate()
         with suppress(BrokenPipeError):
             self._stdin.close()
@@ -158,6 +158,7 @@ class Bank:
         self._listener.join()
         if self._process.stdout is not None:
             self._process.stdout.close()
+        return self._process.returncode == 0
 
     def _say(self, line: str) -> None:
         with suppress(BrokenPipeError, ValueError):  # that it ended is noticed elsewhere

@@ -103,8 +103,12 @@ class Watch:
         """Whether a worker holds all partitions, and a router reads."""
         return len(self._applied) == self._settings.topics.partitions and self._routed() is not None
 
-    def has_caught_up(self, sent: int) -> bool:
+    def has_caught_up(self) -> bool:
         """Whether all that was sent has been routed, and all that was routed is applied."""
+        sent = sum(
+            self._end(self._topics.transactions, partition)
+            for partition in range(self._settings.topics.transactions_partitions)
+        )
         if not self.is_ready() or (self._routed() != sent and self.figures().read != sent):
             return False
         # Twice: an arrival may still be on its way into the log when its departure is applied.
@@ -119,12 +123,12 @@ class Watch:
     def _all_applied(self, pause_seconds: float) -> bool:
         time.sleep(pause_seconds)
         return all(
-            self._applied.get(partition, -1) + 1 >= self._end(partition)
+            self._applied.get(partition, -1) + 1 >= self._end(self._topics.legs, partition)
             for partition in range(self._settings.topics.partitions)
         )
 
-    def _end(self, partition: int) -> int:
-        place = TopicPartition(self._topics.legs, partition)
+    def _end(self, topic: str, partition: int) -> int:
+        place = TopicPartition(topic, partition)
         return int(self._asking.get_watermark_offsets(place, timeout=REQUEST_SECONDS)[1])
 
     def _routed(self) -> int | None:
