@@ -230,7 +230,6 @@ class _Demo:
             self._state,
             phase=phase,
             live_seconds=self._live_seconds(),
-            sent=self._bank.told.sent,
             figures=self._fresh_figures(),
             rate=self._rate(),
             alerts=self._state.alerts + len(seen),
@@ -275,7 +274,8 @@ class _Demo:
         patient = not self._stop.is_set()
         self._view.say("stopping the bank, balancing the books")
         all_handed_over = self._bank.stop(BANK_STOP_SECONDS)
-        self._wait_until_caught_up(PATIENT_CATCH_UP_SECONDS if patient else CATCH_UP_SECONDS)
+        if self._caught_up_at is not None:  # else it is too far behind to wait for
+            self._wait_until_caught_up(PATIENT_CATCH_UP_SECONDS if patient else CATCH_UP_SECONDS)
         self._auditor.ask()
         self._note("stopping")
         self._supervisor.stop()

@@ -30,7 +30,6 @@ class State:
     history: int = 0
     live_seconds: float | None = None
     """Since the live part began."""
-    sent: int = 0
     figures: Figures = field(default_factory=Figures)
     rate: float = 0.0
     """Transactions read by the router in a second, of late."""
@@ -42,7 +41,7 @@ class State:
     @property
     def lag(self) -> int:
         """Transactions sent and not read yet."""
-        return max(0, self.sent - self.figures.read)
+        return max(0, self.figures.sent - self.figures.read)
 
 
 class View(Protocol):
@@ -104,9 +103,10 @@ class Screen:
         if time.monotonic() - self._shown_at < REFRESH_SECONDS:
             return
         self._shown_at = time.monotonic()
-        for line in self._lines():
-            self._console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
-        self._live.update(_panel(state), refresh=True)
+        lines = list(self._lines())
+        self._live.update(_panel(state), refresh=not lines)
+        if lines:  # which refreshes the panel below them
+            self._console.print(*lines, sep="\n", no_wrap=True, overflow="ellipsis", crop=True)
 
     def close(self) -> None:
         """Take the panel away."""
@@ -147,10 +147,10 @@ def progress_line(state: State) -> str:
     """Where it stands, in a line."""
     figures = state.figures
     head = state.phase
-    if state.live_seconds is not None:
+    if state.phase == "live":
         head += f" {state.live_seconds:.0f} s"
     parts = [
-        f"{state.sent:,} sent",
+        f"{figures.sent:,} sent",
         f"{figures.read:,} read",
         f"{state.rate:,.0f}/s",
         f"lag {state.lag:,}",
@@ -175,7 +175,7 @@ def _panel(state: State) -> Panel:
         *_figure("latency p50 / p99", _latency(state.latency)),
     )
     grid.add_row(
-        *_figure("sent", f"{state.sent:,}"),
+        *_figure("sent", f"{figures.sent:,}"),
         *_figure("read", f"{figures.read:,}"),
         *_figure("legs judged", f"{figures.legs:,}"),
     )
@@ -189,7 +189,7 @@ def _panel(state: State) -> Panel:
         body.append(ProgressBar(total=state.history, completed=figures.read))
     if state.deaths:
         body.append(Text(f"died and started again: {_deaths(state.deaths)}", "bold red"))
-    since = "" if state.live_seconds is None else f" for {state.live_seconds:.0f} s"
+    since = f" for {state.live_seconds:.0f} s" if state.phase == "live" else ""
     return Panel(
         Group(*body),
         title=f"sluicegate demo: {state.phase}{since}",
