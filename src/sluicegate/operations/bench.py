@@ -55,6 +55,8 @@ SAMPLE_THRESHOLD: Final = 0.05
 """In the latency runs alerts start at this score, so that there are enough of them to measure."""
 
 Json = dict[str, Any]
+Alerts = dict[tuple[str, str], str]
+"""The alerted account by transaction id and side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Catch:
     start_seconds: float
     cpu_us: dict[str, float]
     peak_mb: dict[str, float]
-    alerts: frozenset[tuple[str, str]]
+    alerts: Alerts
     accounts: int
 
 
@@ -130,7 +132,7 @@ class Bench:
                 start_seconds=first["at"] - spawned,
                 cpu_us={n: (cpu[n] - first["cpu"][n]) / transactions * 1e6 for n in pids},
                 peak_mb={n: _peak_mb(pid) for n, pid in pids.items()},
-                alerts=frozenset((a["transaction_id"], a["side"]) for a in seen.alerts()),
+                alerts={(a["transaction_id"], a["side"]): a["account"] for a in seen.alerts()},
                 accounts=ACCOUNTS,
             )
 
@@ -292,12 +294,12 @@ def _watching(broker: EmbeddedBroker, topics: Topics, settings: Settings) -> Ite
         seen.close()
 
 
-def strict_order_alerts(settings: Settings, transactions: int) -> frozenset[tuple[str, str]]:
+def strict_order_alerts(settings: Settings, transactions: int) -> Alerts:
     """Alerts of the bench's stream when each transaction is scored in order of time."""
     scoring = scoring_of(settings)
     decoder = Decoder(Rules())
     memory = AccountMemory(ACCOUNTS * 2)
-    alerts = set()
+    alerts: Alerts = {}
     for messages in bench_stream(SEED, transactions, ACCOUNTS):
         decoded = decoder.decode(
             [value for _, value in messages], np.full(len(messages), LATEST_MS)
@@ -306,23 +308,26 @@ def strict_order_alerts(settings: Settings, transactions: int) -> frozenset[tupl
         places = Places(np.zeros_like(rows), rows, decoded.occurred_at_ms)
         legs = first_legs(decoded, places, rows)
         followed = memory.follow(legs, scoring.scorer)
-        names = words_text(legs["transaction"][followed.hits])
+        hit = legs[followed.hits]
+        inflow = followed.hit_sides > hit["side"]  # an arrival that followed its departure
+        accounts = np.where(inflow[:, None], hit["counterparty"], hit["account"])
         sides = np.where(followed.hit_sides > 0, "inflow", "outflow").tolist()
-        alerts |= set(zip(names, sides, strict=True))
-    return frozenset(alerts)
+        alerted = zip(words_text(hit["transaction"]), sides, strict=True)
+        alerts |= dict(zip(alerted, words_text(accounts), strict=True))
+    return alerts
 
 
 def _result(
     catches: list[Catch],
     latencies: list[float],
-    in_order: frozenset[tuple[str, str]],
+    in_order: Alerts,
     *,
     short: bool,
 ) -> Json:
     rates = [TRANSACTIONS / each.seconds for each in catches]
     middle = sorted(catches, key=lambda each: each.seconds)[len(catches) // 2]
     p50, p99, p999 = np.percentile(latencies, [50, 99, 99.9]).round(1).tolist()
-    missing, extra = len(in_order - middle.alerts), len(middle.alerts - in_order)
+    alerted, alerted_in_order = set(middle.alerts.values()), set(in_order.values())
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": version("sluicegate"),
@@ -338,8 +343,12 @@ def _result(
         "start_seconds": round(statistics.median(each.start_seconds for each in catches), 1),
         "alerts": len(middle.alerts),
         "alerts_in_order": len(in_order),
-        "alerts_missing": missing,
-        "alerts_extra": extra,
+        "alerts_missing": len(in_order.keys() - middle.alerts.keys()),
+        "alerts_extra": len(middle.alerts.keys() - in_order.keys()),
+        "alerted_accounts": len(alerted),
+        "alerted_accounts_in_order": len(alerted_in_order),
+        "alerted_accounts_missing": len(alerted_in_order - alerted),
+        "alerted_accounts_extra": len(alerted - alerted_in_order),
         "latency_ms_at_5000": {"p50": p50, "p99": p99, "p999": p999},
         "latency_samples": len(latencies),
     }
@@ -356,6 +365,9 @@ def _table(result: Json) -> Table:
         "peak memory": ", ".join(f"{n} {mb} MB" for n, mb in result["peak_rss_mb"].items()),
         "alerts": f"{result['alerts']:,}; in strict order {result['alerts_in_order']:,} "
         f"({result['alerts_missing']} missing, {result['alerts_extra']} extra)",
+        "alerted accounts": f"{result['alerted_accounts']:,}; in strict order "
+        f"{result['alerted_accounts_in_order']:,} ({result['alerted_accounts_missing']} missing, "
+        f"{result['alerted_accounts_extra']} extra)",
         "latency at 5,000/s": f"p50 {latency['p50']} ms, p99 {latency['p99']} ms, "
         f"p99.9 {latency['p999']} ms ({result['latency_samples']:,} alerts)",
         "start to first judged leg": f"{result['start_seconds']} s",
