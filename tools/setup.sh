@@ -55,10 +55,8 @@ if [ -t 2 ]; then quiet=; fi
 
 .venv/bin/python -m sluicegate.operations.faststart
 
-if [ -f src/sluicegate/memory/warm.py ]; then
-    say "compiling the kernels"
-    .venv/bin/python -m sluicegate.memory.warm
-fi
+say "compiling the kernels"
+.venv/bin/python -m sluicegate.operations.warm
 
 printf '%s\n' "$wanted" >$stamp
 say "done"
