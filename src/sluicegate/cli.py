@@ -243,19 +243,49 @@ def replay(
     replay(settings, bootstrap, events, speed=speed, rate=rate, stop=stop_on_signals())
 
 
-@app.command(epilog="Example: [bold]sluicegate score bank.parquet --out scores.parquet[/bold]")
+@app.command(
+    epilog="Examples: [bold]sluicegate score bank.parquet --out scores.parquet[/bold], "
+    "[bold]sluicegate score --legs --out alerts.parquet[/bold]"
+)
 def score(
     context: typer.Context,
-    events: Annotated[Path, typer.Argument(help="A .parquet, .csv, .csv.gz or .ndjson file.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The parquet file to write.")],
+    events: Annotated[
+        Path | None, typer.Argument(help="A .parquet, .csv, .csv.gz or .ndjson file.")
+    ] = None,
     columns: ColumnMap = None,
     timezone: Timezone = "UTC",
+    legs: Annotated[
+        bool, typer.Option("--legs", help="Replay the legs logs on Kafka instead of a file.")
+    ] = False,
+    broker: Broker = None,
 ) -> None:
-    """Score a file of transactions with the live step function, in time order, without a broker."""
-    from sluicegate.history.score import score_file
+    """Score a file of transactions with the live step function, in time order, without a broker.
 
-    scored = score_file(_settings(context), events, out, columns=columns, timezone=timezone)
-    typer.echo(f"{scored.transactions:,} transactions, {scored.alerts:,} alerts, in {out}")
+    With --legs, replay the legs logs themselves: exactly the live alerts, one row each, and the
+    digest of each partition's account rows.
+    """
+    if (events is None) != legs:
+        raise typer.BadParameter("give a file of transactions, or --legs", param_hint="EVENTS")
+    from sluicegate.history.score import score_file, score_legs
+    from sluicegate.operations.progress import counted
+
+    if events is None:
+        settings, bootstrap = _reached(context, broker)
+        with counted("legs messages") as progress:
+            retraced = score_legs(settings, bootstrap, out, progress)
+        for partition, digest in retraced.digests.items():
+            typer.echo(f"partition {partition}: account rows {digest}")
+        typer.echo(f"{retraced.alerts:,} alerts, in {out}")
+        return
+    with counted("transactions") as progress:
+        scored = score_file(
+            _settings(context), events, out, columns=columns, timezone=timezone, progress=progress
+        )
+    for sentence in scored.summary:
+        typer.echo(sentence)
+    refused = f", {scored.refused:,} refused or repeated" if scored.refused else ""
+    typer.echo(f"{scored.transactions:,} transactions{refused}, {scored.alerts:,} alerts, in {out}")
 
 
 @app.command(epilog="Example: [bold]sluicegate demo --for 30 --report demo.json[/bold]")

@@ -216,7 +216,7 @@ def test_a_dead_letter_over_the_limit_is_cut_with_its_length_and_digest() -> Non
     assert cut_to(10, b"key", b"1234567") == (b"key", b"1234567", [])
     key, value, headers = cut_to(10, b"key", b"12345678")
     assert (key, value) == (b"key", b"1234567")
-    assert dict(headers)["original_length"] == b"8"
+    assert dict(headers)["length"] == b"8"
     assert len(dict(headers)["sha256"]) == 64
     assert cut_to(2, b"key", b"v")[:2] == (b"ke", b"")
     assert cut_to(2, None, None) == (None, None, [])

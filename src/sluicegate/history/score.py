@@ -62,6 +62,8 @@ class Scored:
     refused: int
     alerts: int
     """Transactions whose score reaches the alert threshold."""
+    summary: tuple[str, ...]
+    """What the file held and what was changed to fit, in sentences."""
 
 
 def score_file(
@@ -90,6 +92,7 @@ def score_file(
         transactions=len(frame),
         refused=frame["refused"].count(),
         alerts=int((frame["score"] >= alert).sum()),
+        summary=tuple(events.summary.sentences()),
     )
 
 
@@ -215,12 +218,19 @@ ALERT_SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Retold:
+    """What `score_legs` came to."""
+
+    digests: dict[int, str]
+    """Of the account rows, by partition; equal to the live state's at the same place."""
+    alerts: int
+
+
 def score_legs(
     settings: Settings, bootstrap: str, out: Path, progress: Progress = lambda _done, _total: None
-) -> dict[int, str]:
+) -> Retold:
     """Replays the legs logs and writes their alerts to the parquet file `out`, one row each.
-
-    Returns the digest of the account rows of each partition.
 
     Raises:
         Problem: the logs are not what a worker would apply, or the file cannot be written.
@@ -231,7 +241,7 @@ def score_legs(
         digests[retraced.partition] = retraced.digest
         alerts += [alert.model_dump(mode="json", exclude={"facts"}) for alert in retraced.alerts]
     _write(pl.DataFrame(alerts, schema=ALERT_SCHEMA), out)
-    return digests
+    return Retold(digests, len(alerts))
 
 
 def _write(frame: pl.DataFrame, out: Path) -> None:

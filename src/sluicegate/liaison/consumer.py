@@ -145,7 +145,7 @@ def _consume(
 def _consumer(settings: Settings, bootstrap: str) -> kafka.KafkaConsumer:
     return kafka.KafkaConsumer(
         **kafka_python_config(settings.broker, bootstrap),
-        group_id=settings.liaison.group,
+        group_id=f"{settings.topics.prefix}{settings.liaison.group}",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         allow_auto_create_topics=False,

@@ -106,5 +106,5 @@ def cut_to(
     if value is None or len(value) <= left:
         return key, value, []
     digest = hashlib.sha256(value).hexdigest()
-    headers = [("original_length", str(len(value)).encode()), ("sha256", digest.encode())]
+    headers = [("length", str(len(value)).encode()), ("sha256", digest.encode())]
     return key, value[:left], headers

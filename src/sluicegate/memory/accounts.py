@@ -73,8 +73,15 @@ class AccountMemory:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._rows: Records = np.zeros(capacity, ROW)
-        self._dirty = np.zeros(capacity, np.uint8)
+        try:
+            self._rows: Records = np.zeros(capacity, ROW)
+            self._dirty = np.zeros(capacity, np.uint8)
+        except MemoryError as error:
+            raise Problem(
+                "the system does not reserve memory for a partition's accounts",
+                f"{capacity:,} accounts are {capacity * ROW.itemsize / 2**30:.1f} GiB of addresses",
+                "lower worker.accounts_per_partition",
+            ) from error
         self._slots = np.zeros(_FIRST_SLOTS, np.uint64)
         self._meta = np.zeros(META, np.int64)
 

@@ -141,13 +141,6 @@ METRICS: tuple[Metric, ...] = (
         ("measure",),
     ),
     Metric(
-        WORKER,
-        COUNTER,
-        "sluicegate_worker_failed_judgements_total",
-        "records",
-        "judgements that failed and went to dead-letter",
-    ),
-    Metric(
         WORKER, HISTOGRAM, "sluicegate_worker_batch_seconds", "seconds", "time a batch took to pass"
     ),
     Metric(
@@ -162,13 +155,6 @@ METRICS: tuple[Metric, ...] = (
         COUNTER,
         "sluicegate_worker_checkpoint_bytes_total",
         "bytes",
-        "written to the changelog",
-    ),
-    Metric(
-        WORKER,
-        COUNTER,
-        "sluicegate_worker_checkpoint_rows_total",
-        "account rows",
         "written to the changelog",
     ),
     Metric(

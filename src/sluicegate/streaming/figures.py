@@ -1,8 +1,9 @@
 """What the router and a worker show to Prometheus."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from sluicegate.domain.alert import Alert
 from sluicegate.operations.metrics import Metrics
 from sluicegate.streaming.partition import Applied, Partition, sides_of
 
@@ -48,6 +49,7 @@ class WorkerFigures:
         self._checkpoint = metrics.histogram("sluicegate_worker_checkpoint_seconds")
         self._checkpoint_bytes = metrics.counter("sluicegate_worker_checkpoint_bytes_total")
         self._restore = metrics.histogram("sluicegate_worker_restore_seconds")
+        self._sent_alert = metrics.histogram("sluicegate_stage_seconds", stage="alert_sent")
         self._judged = {
             side: metrics.histogram("sluicegate_stage_seconds", stage=stage)
             for side, stage in ((-1, "departure_judged"), (1, "arrival_judged"))
@@ -63,9 +65,11 @@ class WorkerFigures:
             age = time.time() - float(applied.legs["recorded_at_ms"][0]) / 1000
             self._judged[int(applied.legs["side"][0])].observe(max(0.0, age))
 
-    def alerts(self, measure: str) -> None:
+    def alert(self, alert: Alert) -> None:
         """An alert was sent."""
+        measure = alert.measure.value
         self._metrics.counter("sluicegate_worker_alerts_total", measure=measure).inc()
+        self._sent_alert.observe(max(0.0, time.time() - alert.recorded_at.timestamp()))
 
     def sent(self, arrivals: int) -> None:
         """Arrivals were sent on."""
@@ -84,9 +88,11 @@ class WorkerFigures:
         """The partitions are restored, so long after they were last held."""
         self._restore.observe(seconds)
 
-    def state(self, partitions: Iterable[Partition]) -> None:
-        """How many accounts each partition remembers."""
+    def state(self, partitions: Iterable[Partition], ends: Mapping[int, int]) -> None:
+        """How many accounts each partition remembers, and how far it is from the log's end."""
         for partition in partitions:
-            self._metrics.gauge("sluicegate_worker_accounts", partition=str(partition.number)).set(
-                len(partition.memory)
-            )
+            label, place = str(partition.number), partition.place
+            accounts = self._metrics.gauge("sluicegate_worker_accounts", partition=label)
+            accounts.set(len(partition.memory))
+            lag = self._metrics.gauge("sluicegate_worker_lag_records", partition=label)
+            lag.set(max(0, ends.get(partition.number, 0) - 1 - place.applied))

@@ -43,6 +43,7 @@ class LegsReader(threading.Thread):
         self._deliver = deliver
         self._failed = failed
         self._stop_asked = threading.Event()
+        self._consumer = Consumer(self._config)
 
     def stop(self) -> None:
         """Asks the thread to end; what it still delivers is its receiver's to drop."""
@@ -53,9 +54,20 @@ class LegsReader(threading.Thread):
         """Whether it was asked to stop."""
         return self._stop_asked.is_set()
 
+    def ends(self) -> dict[int, int]:
+        """Where each log ends, as last heard of."""
+        if self.stopped:
+            return {}
+        return {
+            number: self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic, number), cached=True
+            )[1]
+            for number in self.starts
+        }
+
     def run(self) -> None:
         """Reads until it is stopped; what goes wrong is told to `failed`."""
-        consumer = Consumer(self._config)
+        consumer = self._consumer
         try:
             consumer.assign([TopicPartition(self._topic, p, at) for p, at in self.starts.items()])
             while not self.stopped:

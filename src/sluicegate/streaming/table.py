@@ -4,7 +4,6 @@ Faust decides which partitions are ours and reads their changelogs back through 
 are never read or written through the table's mapping: the scoring agent works on the memories.
 """
 
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,12 +14,13 @@ from faust.types import TP
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
-from sluicegate.streaming.checkpoint import Restorer, chunks, claim
+from sluicegate.streaming.checkpoint import Restorer, chunks, claim, new_owner
 from sluicegate.streaming.partition import Partition
 
 SAFE: Final[dict[str, Any]] = {
     "acks": "all",
     "enable.idempotence": True,
+    "message.timeout.ms": 0,  # never given up: a broker that is away is waited for
     "compression.type": "lz4",
     "linger.ms": 0,
 }
@@ -114,7 +114,7 @@ class SlabStore(base.Store):
         for partition in [p for p in self.restorers if p not in mine or not self._is_safe(p)]:
             self.drop(partition)
         for partition in mine:
-            self.owners[partition] = owner = secrets.token_bytes(16)
+            self.owners[partition] = owner = new_owner()
             self._changelog.write(partition, [claim(owner, self._slot)])
 
     def take_over(self, number: int) -> Partition:

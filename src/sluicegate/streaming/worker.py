@@ -32,7 +32,7 @@ from sluicegate.streaming.partition import Applied, Outbox, Partition
 from sluicegate.streaming.reader import LegsReader
 from sluicegate.streaming.scoring import scoring_of
 from sluicegate.streaming.starts import log_bounds, next_offset
-from sluicegate.streaming.table import Changelog, SlabStore
+from sluicegate.streaming.table import SAFE, Changelog, SlabStore
 from sluicegate.streaming.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -58,10 +58,7 @@ class Worker:
         self._producer = Producer(
             {
                 **self._config,
-                "acks": "all",
-                "enable.idempotence": True,
-                "compression.type": "lz4",
-                "linger.ms": 0,
+                **SAFE,
                 "queue.buffering.max.messages": 1_000_000,
                 "error_cb": self._client_failed,
             }
@@ -100,6 +97,8 @@ class Worker:
             ),
             key_type=bytes,
             value_type=bytes,
+            # Messages of 1 MB are applied so many at a time; at 1, Faust would go on feeding the
+            # live table from its changelog, and the default of 1,000 would hold 1 GB of them.
             recovery_buffer_size=16,
         )
         self.store: SlabStore = self._table.data
@@ -190,7 +189,9 @@ class Worker:
         async def upkeep() -> None:
             """Says where the partitions stand, and takes the checkpoints that are due."""
             self._publish_progress()
-            self._figures.state(self.partitions.values())
+            self._figures.state(
+                self.partitions.values(), self._reader.ends() if self._reader else {}
+            )
             for number in list(self.partitions):
                 if self._is_due(number):
                     self._begin_checkpoint(number)
@@ -221,13 +222,13 @@ class Worker:
         }
         identity = await asyncio.to_thread(topic_identity, self._config, self.topics.legs)
         self.partitions = {number: self.store.take_over(number) for number in sorted(mine)}
+        for partition in self.partitions.values():
+            partition.place.pattern_set = self._scoring.pattern_set.version
         bounds = await asyncio.to_thread(
             log_bounds, self._config, self.topics.legs, list(self.partitions)
         )
         starts = {
-            number: next_offset(
-                partition.place, number, self.topics.legs, identity, bounds[number]
-            )
+            number: next_offset(partition.place, number, self.topics.legs, identity, bounds[number])
             for number, partition in self.partitions.items()
         }
         now = time.monotonic()
@@ -325,7 +326,7 @@ class Worker:
                 alert.model_dump_json().encode(),
                 key=alert.account.encode(),
             )
-            self._figures.alerts(alert.measure.value)
+            self._figures.alert(alert)
 
     def _outbox_is_full(self) -> bool:
         gathered_ms = (time.monotonic() - self._outbox_since) * 1000
@@ -351,8 +352,11 @@ class Worker:
                 return
 
     def _delivered(self, error: object, message: Message) -> None:
+        """Runs in whatever thread polls or flushes."""
         if error is not None and self._failure is None:
-            self._fail(Problem(f"a record for {message.topic()} was not taken", str(error)))
+            lost = Problem(f"a record for {message.topic()} was not taken", str(error))
+            self._failure = lost
+            self._failed_elsewhere(lost)
 
     def _publish_progress(self) -> None:
         """Tells the router how far each partition has come."""
@@ -386,6 +390,8 @@ class Worker:
         def flush_and_write() -> None:
             started = time.monotonic()
             self._producer.flush()
+            if self._failure is not None:
+                return  # an arrival or alert may be lost: the state must not say that it was sent
             written = write()
             self._figures.checkpoint(time.monotonic() - started, written.size)
 
@@ -407,8 +413,8 @@ class Worker:
 
     def _fail(self, error: Exception) -> None:
         """The worker stops with its first error; nothing is applied after it."""
-        if self._failure is None:
-            self._failure = error
+        if not self._stopping.is_set():
+            self._failure = self._failure or error
             log.error("stops: %s", error, exc_info=not isinstance(error, Problem))
         self._stop_reading()
         self._stopping.set()
