@@ -108,6 +108,7 @@ def test_wrong_usage_is_2(arguments: str) -> None:
         ("topics check", "no embedded broker is running"),
         ("replay events.csv", "events.csv: there is no such file"),
         ("up", "config/patterns.toml: cannot read the patterns"),
+        ("demo --for 1 --report no/such/folder/demo.json", "cannot be written"),
         ("simulate --for 1 --out no/such/folder/events.ndjson", "cannot be written"),
     ],
 )

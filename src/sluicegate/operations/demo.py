@@ -72,6 +72,8 @@ def run_demo(settings: Settings, wishes: Wishes) -> int:
     Raises:
         Problem: Something could not be started, or died and does not stay up.
     """
+    if wishes.report is not None:
+        _write(wishes.report, "")  # that it cannot be written is better known now
     if wishes.broker is None:
         fetch_jars()
     stop = stop_on_signals()
@@ -103,14 +105,18 @@ def _tell(report: dict[str, Any], wishes: Wishes, stage: Stage, view: View) -> i
         out.print(table)
     view.say(f"stopped in {report['seconds_to_stop']:.1f} s")
     if wishes.report is not None:
-        try:
-            wishes.report.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise Problem(f"{wishes.report}: cannot be written", str(error.strerror)) from error
+        _write(wishes.report, json.dumps(report, indent=2) + "\n")
     faults = int(report["lost"]) + int(report["doubled"])
     if faults or report["deaths"]:
         view.say(f"the logs are kept in {stage.keep_logs()}")
     return 1 if faults else 0
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Problem(f"{file}: cannot be written", str(error.strerror)) from error
 
 
 class _Demo:
