@@ -1,6 +1,7 @@
 """Reads legs logs with librdkafka for one assignment, from where the state stands."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 MESSAGES_A_TURN: Final = 64
 TURN_SECONDS: Final = 0.006
+LOOK_SECONDS: Final = 0.5
 FETCH: Final[dict[str, Any]] = {
     "group.id": "sluicegate-unused",  # librdkafka wants one; nothing is joined or committed
     "enable.auto.commit": False,
@@ -43,7 +45,8 @@ class LegsReader(threading.Thread):
         self._deliver = deliver
         self._failed = failed
         self._stop_asked = threading.Event()
-        self._consumer = Consumer(self._config)
+        self.ends: dict[int, int] = {}
+        """Where each log ends, as last heard of."""
 
     def stop(self) -> None:
         """Asks the thread to end; what it still delivers is its receiver's to drop."""
@@ -54,28 +57,33 @@ class LegsReader(threading.Thread):
         """Whether it was asked to stop."""
         return self._stop_asked.is_set()
 
-    def ends(self) -> dict[int, int]:
-        """Where each log ends, as last heard of."""
-        if self.stopped:
-            return {}
-        return {
-            number: self._consumer.get_watermark_offsets(
-                TopicPartition(self._topic, number), cached=True
-            )[1]
-            for number in self.starts
-        }
-
     def run(self) -> None:
         """Reads until it is stopped; what goes wrong is told to `failed`."""
-        consumer = self._consumer
+        consumer = Consumer(self._config)
         try:
             consumer.assign([TopicPartition(self._topic, p, at) for p, at in self.starts.items()])
+            looked_at = 0.0
             while not self.stopped:
                 messages = consumer.consume(MESSAGES_A_TURN, TURN_SECONDS)
                 if messages and not self.stopped:
                     self._deliver(self, messages)
+                if time.monotonic() - looked_at > LOOK_SECONDS:
+                    looked_at = time.monotonic()
+                    self.ends = self._look(consumer)
         except Exception as error:  # noqa: BLE001 - a thread has nobody else to tell
             if not self.stopped:
                 self._failed(error)
         finally:
             consumer.close()
+
+    def _look(self, consumer: Consumer) -> dict[int, int]:
+        """Where the logs end; only the thread that reads may ask.
+
+        Confluent-kafka 2.16 asks without letting go of Python's lock: asked from another thread
+        during `consume`, both wait for each other for ever.
+        """
+        places = {number: TopicPartition(self._topic, number) for number in self.starts}
+        return {
+            number: consumer.get_watermark_offsets(place, cached=True)[1]
+            for number, place in places.items()
+        }

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 TABLE = "accounts"
 GATHERED_ENOUGH = 8_192
 """Arrivals that are sent on although more are to come."""
-PROGRESS_SECONDS = 0.02
+PROGRESS_SECONDS = 0.01
 """How often the place is published while there is work; the router's lead hangs on it."""
 IDLE_SECONDS = 1.0
 STOP_SECONDS = 3.0
@@ -189,9 +189,7 @@ class Worker:
         async def upkeep() -> None:
             """Says where the partitions stand, and takes the checkpoints that are due."""
             self._publish_progress()
-            self._figures.state(
-                self.partitions.values(), self._reader.ends() if self._reader else {}
-            )
+            self._figures.state(self.partitions.values(), self._reader.ends if self._reader else {})
             for number in list(self.partitions):
                 if self._is_due(number):
                     self._begin_checkpoint(number)
