@@ -9,6 +9,7 @@ import secrets
 import signal
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +36,7 @@ from sluicegate.operations.demo_view import Lines, Screen, State, View
 from sluicegate.operations.demo_watch import Figures, Watch, quantiles_of
 from sluicegate.operations.logs import start_logging
 from sluicegate.operations.parts import stop_on_signals
-from sluicegate.operations.supervisor import CRASH_LOOP_DEATHS, Supervisor
+from sluicegate.operations.supervisor import CRASH_LOOP_DEATHS, Plan, Supervisor
 from sluicegate.operations.up import BROKER_STOP_SECONDS, environment_of, part_stages
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import wait_for_broker
@@ -140,47 +141,66 @@ class _Demo:
         self._first_alert_at: float | None = None
         self._caught_up_at: float | None = None
         self._broker: EmbeddedBroker | None = None
+        self._auditor: Auditor | None = None
+        self._supervisors: list[Supervisor] = []
 
     def run(self, running: ExitStack) -> dict[str, Any] | None:
-        """From the start to the books; None if it was stopped before it began.
+        """From the start to the books; None if it was stopped before the history was sent.
 
         What is started is left to `running` to end.
         """
-        self._start(running)
+        self._start_bank(running)
+        bootstrap = self._start_broker(running)
+        routers, *others = self._start(running, bootstrap)
+        # Not before half of it is there: read as it comes, days of history in the blink of an
+        # eye, the partitions would be out of step by what the sender and the broker hold back.
+        half = self._wishes.history // 2
+        self._supervise(running, others)
+        self._watch_while("history", lambda: self._bank.told.sent < half)
+        self._supervise(running, [routers])
+        self._watch_while("history", lambda: not self._bank.told.history_done)
         if self._stop.is_set():
             return None
-        self._perform()
-        return self._finish()
+        auditor = self._start_auditor(running, bootstrap)
+        self._watch_while("backlog", lambda: not self._watch.has_caught_up())
+        if not self._stop.is_set():
+            self._caught_up_at = time.monotonic()
+            self._bank.go_live()
+        self._watch_while("live", lambda: not self._is_over())
+        return self._finish(auditor)
 
     # The start.
 
-    def _start(self, running: ExitStack) -> None:
-        environment = environment_of(self._settings) | child_environment(self._stage)
+    def _start_bank(self, running: ExitStack) -> None:
+        """The bank draws its city while the broker starts."""
         orders = Orders(
             seed=self._wishes.seed,
             history=self._wishes.history,
             rate=self._wishes.rate,
             truth=str(self._stage.truth),
         )
-        self._bank = Bank(self._stage, orders, environment)  # draws while the broker starts
+        environment = environment_of(self._settings) | child_environment(self._stage)
+        self._bank = Bank(self._stage, orders, environment)
         running.callback(self._bank.stop, 0)
-        bootstrap = self._start_broker(running)
+
+    def _start(self, running: ExitStack, bootstrap: str) -> list[list[Plan]]:
+        """Topics, bank and watch; the stages of the parts that are to be started."""
         create_topics(self._settings, bootstrap)
-        if self._stop.is_set():
-            return
-        self._view.say("starting router, worker and liaison consumer")
-        stages = part_stages(
-            self._settings,
-            bootstrap,
-            log_dir=self._stage.folder,
-            extra=child_environment(self._stage),
-        )
-        self._supervisor = running.enter_context(Supervisor(stages))
         self._bank.open(bootstrap)
         self._watch = Watch(self._settings, bootstrap)
         running.callback(self._watch.close)
+        extra = child_environment(self._stage)
+        return part_stages(self._settings, bootstrap, log_dir=self._stage.folder, extra=extra)
+
+    def _supervise(self, running: ExitStack, stages: list[list[Plan]]) -> None:
+        """Start parts; those that are started last are stopped first."""
+        if not self._stop.is_set():
+            self._supervisors.append(running.enter_context(Supervisor(stages)))
+
+    def _start_auditor(self, running: ExitStack, bootstrap: str) -> Auditor:
         self._auditor = Auditor(self._stage, self._settings, bootstrap)
         running.callback(self._auditor.stop)
+        return self._auditor
 
     def _start_broker(self, running: ExitStack) -> str:
         if self._wishes.broker is not None:
@@ -197,12 +217,11 @@ class _Demo:
 
     # The performance.
 
-    def _perform(self) -> None:
-        """History, then the present, until told to stop or the time is over."""
-        while not self._stop.is_set() and not self._is_over():
-            self._look()
-            if self._caught_up_at is None and self._bank.told.history_done:
-                self._go_live_if_caught_up()
+    def _watch_while(self, phase: str, lasts: Callable[[], bool]) -> None:
+        """Look after all that runs, and show it, while something lasts; or until told to stop."""
+        while not self._stop.is_set() and lasts():
+            self._look_after()
+            self._note(phase)
             self._stop.wait(LOOK_SECONDS)
 
     def _is_over(self) -> bool:
@@ -212,17 +231,6 @@ class _Demo:
     def _live_seconds(self) -> float | None:
         began_ms = self._bank.told.live_from_ms
         return None if began_ms is None else max(0.0, time.time() - began_ms / 1000)
-
-    def _go_live_if_caught_up(self) -> None:
-        if self._watch.has_caught_up():
-            self._caught_up_at = time.monotonic()
-            self._bank.go_live()
-
-    def _look(self) -> None:
-        """Look after the parts, and show where things stand."""
-        self._supervisor.look(time.monotonic())
-        self._check_all_alive()
-        self._note("live" if self._bank.told.live_from_ms is not None else "backlog")
 
     def _note(self, phase: str) -> None:
         """Take note of the alerts that are new, and show where things stand."""
@@ -240,7 +248,7 @@ class _Demo:
             rate=self._rate(),
             alerts=self._state.alerts + len(seen),
             latency=quantiles_of(self._delays_ms[-LATEST_DELAYS:]),
-            deaths=self._supervisor.deaths,
+            deaths=self._deaths(),
         )
         self._view.show(self._state, seen)
 
@@ -259,21 +267,30 @@ class _Demo:
         (began_at, before), (now, after) = self._readings[0], self._readings[-1]
         return max(0.0, (after - before) / (now - began_at))
 
-    def _check_all_alive(self) -> None:
+    def _look_after(self) -> None:
         """What has no one to start it again must not die; what has must stay up."""
+        for supervisor in self._supervisors:
+            supervisor.look(time.monotonic())
         if self._broker is not None and self._broker.pid is None:
             raise Problem("demo: the broker ended by itself", self._broker.log_tail())
         for name, process in (("bank", self._bank), ("auditor", self._auditor)):
-            how = process.ended()
+            how = process.ended() if process is not None else None
             if how is not None:
                 raise Problem(f"demo: the {name} {how}", self._stage.log_tail(name))
-        for name, deaths in self._supervisor.deaths.items():
+        for name, deaths in self._deaths().items():
             if deaths >= CRASH_LOOP_DEATHS:
                 raise Problem(f"demo: {name} does not stay up", self._stage.log_tail(name))
 
+    def _deaths(self) -> dict[str, int]:
+        return {
+            name: deaths
+            for supervisor in self._supervisors
+            for name, deaths in supervisor.deaths.items()
+        }
+
     # The end.
 
-    def _finish(self) -> dict[str, Any]:
+    def _finish(self, auditor: Auditor) -> dict[str, Any]:
         """Stop the bank, let the pipeline and the auditor come to the end, stop the parts."""
         self.stopping_since = time.monotonic()
         live_seconds = self._live_seconds()
@@ -282,10 +299,11 @@ class _Demo:
         all_handed_over = self._bank.stop(BANK_STOP_SECONDS)
         if self._caught_up_at is not None:  # else it is too far behind to wait for
             self._wait_until_caught_up(PATIENT_CATCH_UP_SECONDS if patient else CATCH_UP_SECONDS)
-        self._auditor.ask()
+        auditor.ask()
         self._note("stopping")
-        self._supervisor.stop()
-        audited = self._auditor.books(AUDIT_SECONDS)
+        for supervisor in reversed(self._supervisors):
+            supervisor.stop()
+        audited = auditor.books(AUDIT_SECONDS)
         if audited is None:
             raise Problem("demo: the auditor has no books", self._stage.log_tail("auditor"))
         handed_over = self._bank.told.sent if all_handed_over else None
@@ -310,5 +328,5 @@ class _Demo:
                 self._first_alert_at - self._began_at if self._first_alert_at else None
             ),
             alerts_stored=alerts_stored(self._stage),
-            deaths=self._supervisor.deaths,
+            deaths=self._deaths(),
         )

@@ -234,7 +234,7 @@ def alerts_stored(stage: Stage) -> int:
 
 def remove_topics(settings: Settings, bootstrap: str) -> None:
     """Delete the demo's topics from the user's broker."""
-    admin = AdminClient(confluent_config(settings.broker, bootstrap))
+    admin = AdminClient({**confluent_config(settings.broker, bootstrap), "log_level": 4})
     deletions = admin.delete_topics([topic.name for topic in topic_table(settings)])
     for deletion in deletions.values():
         with suppress(KafkaException):  # it was not made yet, or the broker is gone

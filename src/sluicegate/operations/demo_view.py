@@ -148,7 +148,7 @@ def progress_line(state: State) -> str:
     figures = state.figures
     head = state.phase
     if state.phase == "live":
-        head += f" {state.live_seconds:.0f} s"
+        head += f" {state.live_seconds or 0.0:.0f} s"
     parts = [
         f"{figures.sent:,} sent",
         f"{figures.read:,} read",
@@ -186,10 +186,11 @@ def _panel(state: State) -> Panel:
     )
     body: list[RenderableType] = [grid]
     if state.live_seconds is None and state.history:
-        body.append(ProgressBar(total=state.history, completed=figures.read))
+        done = figures.sent if state.phase == "history" else figures.read
+        body.append(ProgressBar(total=state.history, completed=done))
     if state.deaths:
         body.append(Text(f"died and started again: {_deaths(state.deaths)}", "bold red"))
-    since = f" for {state.live_seconds:.0f} s" if state.phase == "live" else ""
+    since = f" for {state.live_seconds or 0.0:.0f} s" if state.phase == "live" else ""
     return Panel(
         Group(*body),
         title=f"sluicegate demo: {state.phase}{since}",

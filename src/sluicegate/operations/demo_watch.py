@@ -101,14 +101,15 @@ class Watch:
             stored=liaison.get("sluicegate_liaison_stored_total", 0),
         )
 
-    def is_ready(self) -> bool:
-        """Whether a worker holds all partitions, and a router reads."""
-        return len(self._applied) == self._settings.topics.partitions and self._routed() is not None
+    def workers_are_ready(self) -> bool:
+        """Whether all partitions have their worker."""
+        return len(self._applied) == self._settings.topics.partitions
 
     def has_caught_up(self) -> bool:
         """Whether all that was sent has been routed, and all that was routed is applied."""
         sent = self._sent()
-        if not self.is_ready() or sent not in (self._routed(), self._read_by_router()):
+        routed = self._routed()
+        if routed is None or sent not in (routed, self._read_by_router()):
             return False
         # Twice: an arrival may still be on its way into the log when its departure is applied.
         return all(self._all_applied(pause) for pause in (0.0, 0.05))

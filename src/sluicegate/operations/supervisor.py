@@ -39,7 +39,8 @@ class Plan:
     log_file: Path | None = None
     """Where its output goes; None: to the supervisor's stderr."""
     stop_seconds: float = 1.0
-    """How long it may take to end after SIGTERM, before SIGKILL."""
+    """How long it may take to end after SIGTERM, before SIGKILL; what stages before did not need
+    is added."""
 
 
 @dataclass
@@ -99,8 +100,10 @@ class Supervisor:
 
     def stop(self) -> None:
         """End all children that run, and return when they have ended."""
+        deadline = time.monotonic()
         for stage in self._stages:
-            _stop_together([child for child in stage if child.pid is not None])
+            deadline += max((child.plan.stop_seconds for child in stage), default=0.0)
+            _stop_together(stage, deadline)
         if self._guard is not None:
             self._guard.dismiss()
             self._guard = None
@@ -180,10 +183,7 @@ class _Child:
         try:
             self._process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            log.warning(
-                "%s did not end within %g s of SIGTERM: killed",
-                *(self.plan.name, self.plan.stop_seconds),
-            )
+            log.warning("%s did not end in time after SIGTERM: killed", self.plan.name)
             self._process.kill()
             self._process.wait()
         self._process = None
@@ -199,9 +199,8 @@ def ending(code: int) -> str:
         return f"was killed by signal {-code}"
 
 
-def _stop_together(children: Sequence[_Child]) -> None:
-    began = time.monotonic()
+def _stop_together(children: Sequence[_Child], deadline: float) -> None:
     for child in children:
         child.terminate()
     for child in children:
-        child.end(began + child.plan.stop_seconds)
+        child.end(deadline)

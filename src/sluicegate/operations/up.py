@@ -23,10 +23,10 @@ from sluicegate.streaming.topics import check_topics, create_topics
 log = logging.getLogger(__name__)
 
 # Together below the 5 s within which all has to be over.
-ROUTER_STOP_SECONDS: Final = 1.0
-WORKER_STOP_SECONDS: Final = 1.6
-LIAISON_STOP_SECONDS: Final = 0.8
-BROKER_STOP_SECONDS: Final = 1.4
+ROUTER_STOP_SECONDS: Final = 0.8
+WORKER_STOP_SECONDS: Final = 1.9
+LIAISON_STOP_SECONDS: Final = 0.9
+BROKER_STOP_SECONDS: Final = 1.2
 
 WORKER_PORTS_APART: Final = 10
 """Between the metrics ports of two workers of a machine: other parts' ports lie in between."""

@@ -131,7 +131,7 @@ def create_topics(settings: Settings, bootstrap: str) -> list[TopicMade]:
     Raises:
         Problem: The broker cannot be reached, or it refuses a topic.
     """
-    admin = AdminClient(confluent_config(settings.broker, bootstrap))
+    admin = _admin(settings, bootstrap)
     wanted = [_new_topic(settings, topic) for topic in topic_table(settings)]
     futures = admin.create_topics(wanted, operation_timeout=REQUEST_SECONDS)
     made = []
@@ -153,7 +153,7 @@ def check_topics(settings: Settings, bootstrap: str) -> list[str]:
     Raises:
         Problem: The broker cannot be reached.
     """
-    admin = AdminClient(confluent_config(settings.broker, bootstrap))
+    admin = _admin(settings, bootstrap)
     table = topic_table(settings)
     try:
         present = _shapes(admin, [topic.name for topic in table])
@@ -168,6 +168,11 @@ def check_topics(settings: Settings, bootstrap: str) -> list[str]:
         else:
             differences += _differences(settings, topic, shape, configured[topic.name])
     return differences
+
+
+def _admin(settings: Settings, bootstrap: str) -> AdminClient:
+    # log_level: it would tell of its own end
+    return AdminClient({**confluent_config(settings.broker, bootstrap), "log_level": 4})
 
 
 def _new_topic(settings: Settings, topic: Topic) -> NewTopic:
