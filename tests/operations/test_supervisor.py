@@ -109,6 +109,16 @@ def test_a_crash_loop_is_an_error_in_the_log(caplog: pytest.LogCaptureFixture) -
     assert "does not stay up: 4 times in a row" in caplog.text
 
 
+def test_a_child_that_is_held_back_starts_when_it_is_released() -> None:
+    plans = [[plan("late", SLEEP)], [plan("early", SLEEP)]]
+    with Supervisor(plans, held=["late"]) as supervisor:
+        assert supervisor.pid("early") is not None
+        assert supervisor.pid("late") is None
+        supervisor.release("late")
+        supervisor.look(time.monotonic())
+        assert supervisor.pid("late") is not None
+
+
 def test_what_cannot_be_started_at_all_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     with Supervisor([[Plan("part", ("/there/is/no/such/program",))]]) as supervisor:
         assert supervisor.deaths == {"part": 1}

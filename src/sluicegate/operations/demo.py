@@ -36,7 +36,7 @@ from sluicegate.operations.demo_view import Lines, Screen, State, View
 from sluicegate.operations.demo_watch import Figures, Watch, quantiles_of
 from sluicegate.operations.logs import start_logging
 from sluicegate.operations.parts import stop_on_signals
-from sluicegate.operations.supervisor import CRASH_LOOP_DEATHS, Plan, Supervisor
+from sluicegate.operations.supervisor import CRASH_LOOP_DEATHS, Supervisor
 from sluicegate.operations.up import BROKER_STOP_SECONDS, environment_of, part_stages
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import wait_for_broker
@@ -142,7 +142,6 @@ class _Demo:
         self._caught_up_at: float | None = None
         self._broker: EmbeddedBroker | None = None
         self._auditor: Auditor | None = None
-        self._supervisors: list[Supervisor] = []
 
     def run(self, running: ExitStack) -> dict[str, Any] | None:
         """From the start to the books; None if it was stopped before the history was sent.
@@ -151,16 +150,16 @@ class _Demo:
         """
         self._start_bank(running)
         bootstrap = self._start_broker(running)
-        routers, *others = self._start(running, bootstrap)
+        self._start_parts(running, bootstrap)
         # Not before half of it is there: read as it comes, days of history in the blink of an
         # eye, the partitions would be out of step by what the sender and the broker hold back.
         half = self._wishes.history // 2
-        self._supervise(running, others)
         self._watch_while("history", lambda: self._bank.told.sent < half)
-        self._supervise(running, [routers])
+        self._supervisor.release("router")
         self._watch_while("history", lambda: not self._bank.told.history_done)
         if self._stop.is_set():
             return None
+        self._supervisor.release("liaison")
         auditor = self._start_auditor(running, bootstrap)
         self._watch_while("backlog", lambda: not self._watch.has_caught_up())
         if not self._stop.is_set():
@@ -183,19 +182,19 @@ class _Demo:
         self._bank = Bank(self._stage, orders, environment)
         running.callback(self._bank.stop, 0)
 
-    def _start(self, running: ExitStack, bootstrap: str) -> list[list[Plan]]:
-        """Topics, bank and watch; the stages of the parts that are to be started."""
+    def _start_parts(self, running: ExitStack, bootstrap: str) -> None:
+        """The worker first, who takes longest; the others when there is something for them."""
         create_topics(self._settings, bootstrap)
         self._bank.open(bootstrap)
+        stages = part_stages(
+            self._settings,
+            bootstrap,
+            log_dir=self._stage.folder,
+            extra=child_environment(self._stage),
+        )
+        self._supervisor = running.enter_context(Supervisor(stages, held=("router", "liaison")))
         self._watch = Watch(self._settings, bootstrap)
         running.callback(self._watch.close)
-        extra = child_environment(self._stage)
-        return part_stages(self._settings, bootstrap, log_dir=self._stage.folder, extra=extra)
-
-    def _supervise(self, running: ExitStack, stages: list[list[Plan]]) -> None:
-        """Start parts; those that are started last are stopped first."""
-        if not self._stop.is_set():
-            self._supervisors.append(running.enter_context(Supervisor(stages)))
 
     def _start_auditor(self, running: ExitStack, bootstrap: str) -> Auditor:
         self._auditor = Auditor(self._stage, self._settings, bootstrap)
@@ -248,7 +247,7 @@ class _Demo:
             rate=self._rate(),
             alerts=self._state.alerts + len(seen),
             latency=quantiles_of(self._delays_ms[-LATEST_DELAYS:]),
-            deaths=self._deaths(),
+            deaths=self._supervisor.deaths,
         )
         self._view.show(self._state, seen)
 
@@ -269,24 +268,16 @@ class _Demo:
 
     def _look_after(self) -> None:
         """What has no one to start it again must not die; what has must stay up."""
-        for supervisor in self._supervisors:
-            supervisor.look(time.monotonic())
+        self._supervisor.look(time.monotonic())
         if self._broker is not None and self._broker.pid is None:
             raise Problem("demo: the broker ended by itself", self._broker.log_tail())
         for name, process in (("bank", self._bank), ("auditor", self._auditor)):
             how = process.ended() if process is not None else None
             if how is not None:
                 raise Problem(f"demo: the {name} {how}", self._stage.log_tail(name))
-        for name, deaths in self._deaths().items():
+        for name, deaths in self._supervisor.deaths.items():
             if deaths >= CRASH_LOOP_DEATHS:
                 raise Problem(f"demo: {name} does not stay up", self._stage.log_tail(name))
-
-    def _deaths(self) -> dict[str, int]:
-        return {
-            name: deaths
-            for supervisor in self._supervisors
-            for name, deaths in supervisor.deaths.items()
-        }
 
     # The end.
 
@@ -301,8 +292,7 @@ class _Demo:
             self._wait_until_caught_up(PATIENT_CATCH_UP_SECONDS if patient else CATCH_UP_SECONDS)
         auditor.ask()
         self._note("stopping")
-        for supervisor in reversed(self._supervisors):
-            supervisor.stop()
+        self._supervisor.stop()
         audited = auditor.books(AUDIT_SECONDS)
         if audited is None:
             raise Problem("demo: the auditor has no books", self._stage.log_tail("auditor"))
@@ -328,5 +318,5 @@ class _Demo:
                 self._first_alert_at - self._began_at if self._first_alert_at else None
             ),
             alerts_stored=alerts_stored(self._stage),
-            deaths=self._deaths(),
+            deaths=self._supervisor.deaths,
         )

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,10 +60,12 @@ class Pauses:
 class Supervisor:
     """Starts the children, looks after them, stops them stage by stage.
 
-    All children of a stage are stopped together, the next stage when they have ended.
+    All children of a stage are stopped together, the next stage when they have ended. Those that
+    are `held` back, by name, start when they are released.
     """
 
-    def __init__(self, stages: Sequence[Sequence[Plan]]) -> None:
+    def __init__(self, stages: Sequence[Sequence[Plan]], *, held: Iterable[str] = ()) -> None:
+        self._held = set(held)
         self._stages = [[_Child(plan) for plan in stage] for stage in stages]
         self._children = [child for stage in self._stages for child in stage]
         self._guard: Guard | None = None
@@ -89,11 +91,15 @@ class Supervisor:
         """Process id of a child, None while it does not run."""
         return next(child.pid for child in self._children if child.plan.name == name)
 
+    def release(self, name: str) -> None:
+        """Let a child start that was held back."""
+        self._held.discard(name)
+
     def look(self, now: float) -> None:
         """Notice who has died, start who is due; `now` is of the monotonic clock."""
         for child in self._children:
             child.look(now)
-            if child.is_due(now):
+            if child.plan.name not in self._held and child.is_due(now):
                 pid = child.launch(now)
                 if pid is not None and self._guard is not None:
                     self._guard.kill_later(pid)

@@ -42,6 +42,8 @@ GATHERED_ENOUGH = 8_192
 """Arrivals that are sent on although more are to come."""
 PROGRESS_SECONDS = 0.01
 """How often the place is published while there is work; the router's lead hangs on it."""
+BREATH_SECONDS = 0.05
+"""How long judging goes on before the event loop, which sends Faust's heartbeats, has its turn."""
 IDLE_SECONDS = 1.0
 STOP_SECONDS = 3.0
 
@@ -176,7 +178,7 @@ class Worker:
             """Judges what the reader brings, in order."""
             async for reader, messages in stream:
                 try:
-                    self._turn(reader, messages)
+                    await self._turn(reader, messages)
                 except Exception as error:
                     self._fail(error)
                     raise
@@ -278,23 +280,30 @@ class Worker:
                 put.result(timeout=0.5)
                 return
 
-    def _turn(self, reader: LegsReader, messages: list[Message]) -> None:
-        """Applies one delivery of the reader."""
+    async def _turn(self, reader: LegsReader, messages: list[Message]) -> None:
+        """Applies one delivery of the reader, letting heartbeats through between messages."""
         if self._failure is not None:
             return
-        started = time.monotonic()
+        started = breathed = time.monotonic()
         for message in messages:
             if reader is not self._reader:
                 return  # the partitions have gone: their next owner reads this again
             self._apply(message)
+            if self._outbox_is_full():
+                self._send_arrivals()
+            if time.monotonic() - breathed > BREATH_SECONDS:
+                self._producer.poll(0)
+                self._publish_progress()
+                await asyncio.sleep(0)
+                breathed = time.monotonic()
         backlog = not self._channel.queue.empty()
-        if not backlog or self._outbox_is_full():
+        if not backlog:
             self._send_arrivals()
         self._producer.poll(0)
         if not backlog or time.monotonic() - self._published_at > PROGRESS_SECONDS:
             self._publish_progress()
         self._figures.turn(time.monotonic() - started)
-        for number in {message.partition() or 0 for message in messages}:
+        for number in {message.partition() or 0 for message in messages} & self.partitions.keys():
             if self._is_due(number):
                 self._begin_checkpoint(number)
 
@@ -329,7 +338,9 @@ class Worker:
     def _outbox_is_full(self) -> bool:
         gathered_ms = (time.monotonic() - self._outbox_since) * 1000
         return (
-            self._outbox.waiting >= GATHERED_ENOUGH or gathered_ms > self.settings.worker.gather_ms
+            self._outbox.waiting >= GATHERED_ENOUGH
+            or self._outbox.waiting > 0
+            and gathered_ms > self.settings.worker.gather_ms
         )
 
     def _send_arrivals(self) -> None:
