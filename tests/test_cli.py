@@ -108,7 +108,7 @@ def test_wrong_usage_is_2(arguments: str) -> None:
         ("topics check", "no embedded broker is running"),
         ("replay events.csv", "events.csv: there is no such file"),
         ("up", "config/patterns.toml: cannot read the patterns"),
-        ("demo --for 1 --report no/such/folder/demo.json", "cannot be written"),
+        ("demo --for 1", "config/patterns.toml: cannot read the patterns"),
         ("simulate --for 1 --out no/such/folder/events.ndjson", "cannot be written"),
     ],
 )
@@ -123,6 +123,17 @@ def test_a_problem_is_told_and_is_1(
     assert said in err
     assert "Traceback" not in err
     assert not out
+
+
+def test_a_report_that_cannot_be_written_is_told_before_the_demo(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "patterns.toml").write_text(SHIPPED, encoding="utf-8")
+    file = "no/such/folder/demo.json"
+    code, out, err = run(monkeypatch, capsys, "demo", "--for", "1", "--report", file)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"{file}: cannot be written")
 
 
 def test_a_broker_that_is_not_there_is_waited_for_and_given_up(

@@ -320,7 +320,9 @@ def demo(
     from sluicegate.operations.demo import Wishes, run_demo
 
     wishes = Wishes(seconds, report, seed, rate, history, language, broker)
-    raise typer.Exit(run_demo(_settings(context), wishes))
+    settings = _settings(context)
+    _check_patterns(settings)
+    raise typer.Exit(run_demo(settings, wishes))
 
 
 @app.command(epilog="Example: [bold]sluicegate bench --report bench.json[/bold]")
