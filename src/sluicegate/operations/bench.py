@@ -36,6 +36,7 @@ from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
 from sluicegate.memory.words import words_text
 from sluicegate.operations.broker import EmbeddedBroker
+from sluicegate.operations.guard import Guard
 from sluicegate.settings import Settings
 from sluicegate.simulation.city import City, bench_stream
 from sluicegate.simulation.movements import Chunk
@@ -233,6 +234,7 @@ class Bench:
             "SLUICEGATE_WORKER__WEB_PORT": "0",
         }
         parts: dict[str, subprocess.Popen[bytes]] = {}
+        guard = Guard()
         with ExitStack() as logs:
             try:
                 for name in ("worker", "router"):
@@ -242,6 +244,7 @@ class Bench:
                         [*command, "--broker", self._broker.bootstrap],
                         env=environment, stdout=log, stderr=log,
                     )  # fmt: skip
+                    guard.kill_later(parts[name].pid)
                 yield parts
             finally:
                 for part in reversed(parts.values()):
@@ -250,6 +253,7 @@ class Bench:
                         part.wait(10)
                     except subprocess.TimeoutExpired:
                         part.kill()
+                guard.dismiss()
 
 
 class _Seen:

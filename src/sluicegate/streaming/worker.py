@@ -337,10 +337,8 @@ class Worker:
 
     def _outbox_is_full(self) -> bool:
         gathered_ms = (time.monotonic() - self._outbox_since) * 1000
-        return (
-            self._outbox.waiting >= GATHERED_ENOUGH
-            or self._outbox.waiting > 0
-            and gathered_ms > self.settings.worker.gather_ms
+        return self._outbox.waiting >= GATHERED_ENOUGH or (
+            self._outbox.waiting > 0 and gathered_ms > self.settings.worker.gather_ms
         )
 
     def _send_arrivals(self) -> None:
