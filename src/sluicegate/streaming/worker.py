@@ -25,6 +25,7 @@ from sluicegate.memory.accounts import AccountMemory
 from sluicegate.operations.metrics import Metrics
 from sluicegate.settings import Settings
 from sluicegate.streaming.alerts import alerts_of
+from sluicegate.streaming.channel import StreamChannel
 from sluicegate.streaming.clients import confluent_config, faust_config
 from sluicegate.streaming.figures import WorkerFigures
 from sluicegate.streaming.identity import topic_identity
@@ -78,7 +79,7 @@ class Worker:
         self._figures = WorkerFigures(metrics)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.app = self._application(bootstrap)
-        self._channel: Any = self.app.channel(maxsize=4)
+        self._channel = StreamChannel(self.app, maxsize=4)
         ownership = self.app.topic(
             self.topics.ownership,
             partitions=settings.topics.partitions,
@@ -296,7 +297,7 @@ class Worker:
                 self._publish_progress()
                 await asyncio.sleep(0)
                 breathed = time.monotonic()
-        backlog = not self._channel.queue.empty()
+        backlog = self._channel.waiting
         if not backlog:
             self._send_arrivals()
         self._producer.poll(0)
