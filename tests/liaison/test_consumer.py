@@ -89,7 +89,7 @@ def settings(broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path) -> Setti
             "topics": {"prefix": topic_prefix, "partitions": 2},
             "broker": {"give_up_after_seconds": 20},
             "liaison": {
-                "group": f"{topic_prefix}liaison",
+                "group": "liaison",
                 "database_url": f"sqlite:///{tmp_path}/liaison.db",
                 "metrics_port": 0,
             },
@@ -120,7 +120,12 @@ def publish(settings: Settings, bootstrap: str, values: Sequence[bytes | None]) 
 
 
 def committed(settings: Settings, bootstrap: str) -> int:
-    asking = Consumer({"bootstrap.servers": bootstrap, "group.id": settings.liaison.group})
+    asking = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": f"{settings.topics.prefix}{settings.liaison.group}",
+        }
+    )
     try:
         place = TopicPartition(Topics.of(settings).stop_payment, 0)
         return int(asking.committed([place], timeout=10)[0].offset)

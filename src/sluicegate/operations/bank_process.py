@@ -5,6 +5,7 @@ and `live` when the present shall begin. On stdout it tells, a JSON object a lin
 sent. SIGTERM ends it when all that it has begun to send is acknowledged.
 """
 
+import os
 import signal
 import sys
 import time
@@ -93,4 +94,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)  # all is acknowledged and told; taking the city apart helps nobody

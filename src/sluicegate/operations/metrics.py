@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import version
 from threading import Thread
-from wsgiref.simple_server import WSGIServer
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,8 +14,9 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
-    start_http_server,
+    make_wsgi_app,
 )
+from prometheus_client.exposition import ThreadingWSGIServer
 
 from sluicegate.errors import Problem
 
@@ -226,6 +227,9 @@ SECONDS_BUCKETS = (
 )
 
 
+STOP_LOOK_SECONDS = 0.05
+
+
 class Metrics:
     """The figures of one process, in a registry of its own.
 
@@ -294,15 +298,28 @@ def serve_metrics(metrics: Metrics, bind: str, port: int) -> MetricsPage:
     Raises:
         Problem: The address cannot be used.
     """
+    app = make_wsgi_app(metrics.registry)
     try:
-        server, thread = start_http_server(port, addr=bind, registry=metrics.registry)
+        server = make_server(bind, port, app, ThreadingWSGIServer, handler_class=_Silent)
     except OSError as error:
         raise Problem(
             f"metrics: cannot listen on {bind}:{port}",
             str(error),
             "set another metrics_port, or 0 for any free one",
         ) from error
+    # prometheus_client's own start_http_server looks only twice a second whether it shall stop.
+    thread = Thread(
+        target=server.serve_forever, kwargs={"poll_interval": STOP_LOOK_SECONDS}, daemon=True
+    )
+    thread.start()
     return MetricsPage(server.server_port, server, thread)
+
+
+class _Silent(WSGIRequestHandler):
+    """Says nothing of requests that are answered."""
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
 
 
 PAGE_HEAD = """\
