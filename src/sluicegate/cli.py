@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 refused or failed with a reason, 2 wrong usage.
 """
 
+import contextlib
 import os
 import re
 import sys
@@ -396,10 +397,8 @@ def _run_part(
     if slot is not None:
         section = getattr(settings, name).model_copy(update={"slot": slot})
         settings = settings.model_copy(update={name: section})
-    try:
+    with contextlib.suppress(KeyboardInterrupt):  # before it took care of that: nothing had begun
         run_part(Part(name), settings, bootstrap_of(settings.broker))
-    except KeyboardInterrupt:  # before the part took care of it itself: nothing had begun
-        pass
     # All is flushed and committed. To take apart an interpreter with a million account rows and
     # compiled kernels takes a second, and the supervisor has five for everyone.
     sys.stderr.flush()

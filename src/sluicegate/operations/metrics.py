@@ -1,5 +1,6 @@
 """Every figure that is shown to Prometheus, once: name, kind, labels, unit and meaning."""
 
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -300,7 +301,7 @@ def serve_metrics(metrics: Metrics, bind: str, port: int) -> MetricsPage:
     """
     app = make_wsgi_app(metrics.registry)
     try:
-        server = make_server(bind, port, app, ThreadingWSGIServer, handler_class=_Silent)
+        server = make_server(bind, port, app, _server_at(bind), handler_class=_Silent)
     except OSError as error:
         raise Problem(
             f"metrics: cannot listen on {bind}:{port}",
@@ -313,6 +314,14 @@ def serve_metrics(metrics: Metrics, bind: str, port: int) -> MetricsPage:
     )
     thread.start()
     return MetricsPage(server.server_port, server, thread)
+
+
+class _ServerV6(ThreadingWSGIServer):
+    address_family = socket.AF_INET6
+
+
+def _server_at(bind: str) -> type[ThreadingWSGIServer]:
+    return _ServerV6 if ":" in bind else ThreadingWSGIServer
 
 
 class _Silent(WSGIRequestHandler):
