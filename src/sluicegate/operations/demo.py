@@ -291,6 +291,7 @@ class _Demo:
         if self._caught_up_at is not None:  # else it is too far behind to wait for
             self._wait_until_caught_up(PATIENT_CATCH_UP_SECONDS if patient else CATCH_UP_SECONDS)
         auditor.ask()
+        self._figures_at = 0.0
         self._note("stopping")
         self._supervisor.stop()
         audited = auditor.books(AUDIT_SECONDS)
