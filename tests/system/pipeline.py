@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("sluicegate")
-WAIT_SECONDS = 40.0
+WAIT_SECONDS = 120.0
 STOP_SECONDS = 15.0
 PAUSE_SECONDS = 0.02
 ACCOUNTS = 5_000
