@@ -75,6 +75,7 @@ class Worker:
         self._due_at: dict[int, float] = {}
         self._legs_since: dict[int, int] = {}
         self._published_at = 0.0
+        self._rebalances = 0
         self._assigned_at = time.monotonic()
         self._figures = WorkerFigures(metrics)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -206,6 +207,7 @@ class Worker:
 
         @self.app.on_partitions_revoked.connect
         async def end(*_: object, **__: object) -> None:
+            self._rebalances += 1
             await self._leave()
 
         del upkeep, begin, end  # Faust keeps them
@@ -214,20 +216,25 @@ class Worker:
 
     async def _begin(self) -> None:
         """Starts reading the partitions that Faust assigned and restored."""
+        rebalances = self._rebalances
         self._stop_reading()
         await self._finish_checkpoints()
+        identity = await asyncio.to_thread(topic_identity, self._config, self.topics.legs)
+        if rebalances != self._rebalances:
+            return  # all this is about to begin anew
         mine = {
             tp.partition
             for tp in self.app.consumer.assignment()
             if tp.topic == self.topics.ownership
         }
-        identity = await asyncio.to_thread(topic_identity, self._config, self.topics.legs)
         self.partitions = {number: self.store.take_over(number) for number in sorted(mine)}
         for partition in self.partitions.values():
             partition.place.pattern_set = self._scoring.pattern_set.version
         bounds = await asyncio.to_thread(
             log_bounds, self._config, self.topics.legs, list(self.partitions)
         )
+        if rebalances != self._rebalances:
+            return
         starts = {
             number: next_offset(partition.place, number, self.topics.legs, identity, bounds[number])
             for number, partition in self.partitions.items()
@@ -407,6 +414,7 @@ class Worker:
             try:
                 await asyncio.to_thread(flush_and_write)
             except Exception as error:  # noqa: BLE001 - nobody awaits this task while streaming
+                self._failure = self._failure or error  # no other may follow a lost one
                 self._fail(error)
             finally:
                 self._checkpoints.pop(number, None)
