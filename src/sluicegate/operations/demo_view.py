@@ -20,6 +20,7 @@ REFRESH_SECONDS: Final = 0.25
 SHOWN_AT_ONCE: Final = 4
 """Alerts of one refresh that are shown as lines; no one reads more."""
 STRONG: Final = 0.8
+BAR_CELLS: Final = 60
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def alert_line(alert: Alert, language: str) -> Text:
     measure = f"{alert.measure.title_zh} {alert.measure.replace('_', ' ')}"
     return Text.assemble(
         (f"{local:%H:%M:%S} ", "dim"),
-        (f"{alert.account} ", "bold"),
+        (f"{alert.account:<19} ", "bold"),
         (f"{arrow} {money(alert.amount_minor, alert.currency):>18} ", "cyan"),
         (f"{alert.score:.2f} ", "bold red" if alert.score >= STRONG else "yellow"),
         (f"{measure}  ", "magenta"),
@@ -187,7 +188,7 @@ def _panel(state: State) -> Panel:
     body: list[RenderableType] = [grid]
     if state.live_seconds is None and state.history:
         done = figures.sent if state.phase == "history" else figures.read
-        body.append(ProgressBar(total=state.history, completed=done))
+        body.append(ProgressBar(total=state.history, completed=done, width=BAR_CELLS))
     if state.deaths:
         body.append(Text(f"died and started again: {_deaths(state.deaths)}", "bold red"))
     since = f" for {state.live_seconds or 0.0:.0f} s" if state.phase == "live" else ""
