@@ -7,7 +7,9 @@ In live operation, where none has a full batch waiting, all are taken together a
 from dataclasses import dataclass
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from sluicegate.errors import Problem
 
 FETCH: Final[dict[str, Any]] = {
     "group.id": "sluicegate-unused",  # librdkafka wants one; nothing is joined or committed
@@ -41,13 +43,17 @@ class SourceReader:
         """Up to `most` records, waiting `seconds` for them at most.
 
         Raises:
-            KafkaException: the broker refused to go on.
+            Problem: the broker refuses to go on.
         """
         messages = self.consumer.consume(most, seconds)
         for message in messages[-1:]:
             error = message.error()
             if error is not None:
-                raise KafkaException(error)
+                raise Problem(
+                    f"partition {self.partition} of {self.topic} cannot be read on",
+                    error.str(),
+                    "nothing was committed: start the router again and it goes on where it was",
+                )
         if messages:
             self.next_offset = (messages[-1].offset() or 0) + 1
         self.at_end = len(messages) < most and self.lag() < most

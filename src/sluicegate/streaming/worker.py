@@ -18,7 +18,7 @@ from typing import Any
 
 import faust
 import platformdirs
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, Message, Producer
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
@@ -318,7 +318,11 @@ class Worker:
     def _apply(self, message: Message) -> None:
         error = message.error()
         if error is not None:
-            raise KafkaException(error)
+            raise Problem(
+                f"partition {message.partition()} of {self.topics.legs} cannot be read on",
+                error.str(),
+                "nothing is skipped: start the worker again, and it says where the state stands",
+            )
         partition = self.partitions[message.partition() or 0]
         applied = partition.apply(message.offset() or 0, message.value(), self._scoring.scorer)
         if applied is None:
