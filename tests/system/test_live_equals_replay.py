@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -84,7 +86,7 @@ def test_live_alerts_are_those_of_the_file(talkative: Pipeline, tmp_path: Path) 
     """Each transaction is sent when the one before it has been applied to its end."""
     began_ms = round(time.time() * 1000) - (COUNT + 1) * FIVE_MINUTES_MS
     values = Town(7, at_ms=began_ms, step_ms=FIVE_MINUTES_MS).transactions(COUNT)
-    parts = [talkative.start("router"), talkative.start("worker")]
+    parts = [talkative.start(name) for name in ("liaison", "router", "worker")]
     for number, value in enumerate(values):
         talkative.send([value], partition=number % 4)
         talkative.until_scored(number + 1)
@@ -95,5 +97,13 @@ def test_live_alerts_are_those_of_the_file(talkative: Pipeline, tmp_path: Path) 
     file.write_bytes(b"\n".join(values))
     expected = of_file(talkative, file)
     assert min(Counter(side for _, side in expected).values()) >= 10
-    assert of_alerts(talkative.alerts()) == expected
-    assert [part.stop() for part in parts] == [0, 0]
+    alerts = talkative.alerts()
+    assert of_alerts(alerts) == expected
+    talkative.until(lambda: desks_alerts(tmp_path) == alerts.keys(), "all alerts at the desk")
+    assert [part.stop() for part in parts] == [0, 0, 0]
+
+
+def desks_alerts(folder: Path) -> set[str]:
+    """What the liaison consumer has stored."""
+    with closing(sqlite3.connect(folder / "liaison.db")) as database:
+        return {row[0] for row in database.execute("select id from alerts")}

@@ -359,7 +359,7 @@ class Router:
                 sent = _unpack_sent(place.metadata or "", start, chains.partitions)
                 chains.sent[place.partition] = sent
             back = max(low, start - self._settings.router.repeat_reach)
-            readers.append(open_reader(self._config, topic, place.partition, back))
+            readers.append(open_reader(self._config, topic, place.partition, back, high))
         return readers, chains
 
     def _commit(self, readers: Sequence[SourceReader]) -> None:

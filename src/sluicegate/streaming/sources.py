@@ -34,6 +34,8 @@ class SourceReader:
     partition: int
     consumer: Consumer
     next_offset: int
+    known_end: int
+    """Where the partition ended when it was opened: it is not at its end before that."""
     event_time_ms: int = 0
     """Running maximum of the event times read, each clipped to its record's timestamp."""
     at_end: bool = False
@@ -64,11 +66,13 @@ class SourceReader:
         _, high = self.consumer.get_watermark_offsets(
             TopicPartition(self.topic, self.partition), cached=True
         )
-        return max(0, high - self.next_offset)
+        return max(0, max(high, self.known_end) - self.next_offset)
 
 
-def open_reader(config: dict[str, Any], topic: str, partition: int, offset: int) -> SourceReader:
-    """A reader of one source partition from an offset on."""
+def open_reader(
+    config: dict[str, Any], topic: str, partition: int, offset: int, end: int
+) -> SourceReader:
+    """A reader of one source partition from an offset on; it ends at `end` now."""
     consumer = Consumer({**config, **FETCH})
     consumer.assign([TopicPartition(topic, partition, offset)])
-    return SourceReader(topic, partition, consumer, offset)
+    return SourceReader(topic, partition, consumer, offset, end)
