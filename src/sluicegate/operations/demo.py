@@ -155,12 +155,12 @@ class _Demo:
         # eye, the partitions would be out of step by what the sender and the broker hold back.
         half = self._wishes.history // 2
         self._watch_while("history", lambda: self._bank.told.sent < half)
+        auditor = self._start_auditor(running, bootstrap)
         self._supervisor.release("router")
         self._watch_while("history", lambda: not self._bank.told.history_done)
         if self._stop.is_set():
             return None
         self._supervisor.release("liaison")
-        auditor = self._start_auditor(running, bootstrap)
         self._watch_while("backlog", lambda: not self._watch.has_caught_up())
         if not self._stop.is_set():
             self._caught_up_at = time.monotonic()
