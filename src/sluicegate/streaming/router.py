@@ -30,14 +30,16 @@ from sluicegate.streaming.lead import Lead
 from sluicegate.streaming.legs import NOTHING_BEFORE
 from sluicegate.streaming.repeats import Repeats, Verdict
 from sluicegate.streaming.routing import Chains, Ints, Places
-from sluicegate.streaming.sources import SourceReader, open_reader
+from sluicegate.streaming.sources import SourceReader, open_reader, share_of
 from sluicegate.streaming.topics import DEAD_LETTER_BYTES, Topics
 
 log = logging.getLogger(__name__)
 
 COMMIT_SECONDS: Final = 1.0
-CATCH_UP_SECONDS: Final = 0.02
+CATCH_UP_SECONDS: Final = 0.05
 """How long the reader that is furthest behind is waited for."""
+FIRST_SECONDS: Final = 1.0
+"""How long the first records of a partition are waited for."""
 COMPLAIN_SECONDS: Final = 5.0
 FLUSH_SECONDS: Final = 60.0
 GAPLESS: Final[dict[str, Any]] = {
@@ -164,15 +166,10 @@ class Router:
         """One read: what is furthest behind in a backlog, all there is in live operation."""
         for published in self._follow_group(0):
             self._lead.applied(published)
-        for reader in readers:
-            if reader.at_end and reader.lag() >= self._settings.router.batch_transactions:
-                reader.at_end = False
-        behind = [reader for reader in readers if not reader.at_end]
         most = self._settings.router.batch_transactions
-        if behind:
-            reader = min(behind, key=lambda each: each.event_time_ms)
-            self._hold(reader.event_time_ms)
-            reads = [Read(reader, reader.read(most, CATCH_UP_SECONDS))]
+        awaited = [reader for reader in readers if reader.is_awaited]
+        if any(reader.lag() >= most for reader in awaited):
+            reads = [self._catch_up(awaited, most)]
         else:
             reads = self._gather(readers, most)
         reads = [read for read in reads if read.messages]
@@ -182,11 +179,23 @@ class Router:
         if self._failure is not None:
             raise self._failure
 
+    def _catch_up(self, awaited: Sequence[SourceReader], most: int) -> Read:
+        """What comes next from the partition that is furthest behind."""
+        reader = min(awaited, key=lambda each: each.event_time_ms)
+        self._hold(reader.event_time_ms)
+        count = min(share_of(reader, awaited, most), reader.lag())
+        return Read(reader, reader.read(count, CATCH_UP_SECONDS))
+
     def _gather(self, readers: Sequence[SourceReader], most: int) -> list[Read]:
         """All that came within a few milliseconds: each message costs the broker a third of one."""
         self._producer.poll(0)
         time.sleep(self._settings.router.gather_ms / 1000)
-        return [Read(reader, reader.read(most, 0)) for reader in readers]
+        return [
+            Read(reader, reader.read(reader.lag(), FIRST_SECONDS))
+            if reader.is_awaited and not reader.event_time_ms
+            else Read(reader, reader.read(most, 0))
+            for reader in readers
+        ]
 
     def _hold(self, event_time_ms: int) -> None:
         """Waits until the workers are near enough."""
@@ -233,7 +242,7 @@ class Router:
             running = np.maximum.accumulate(keys[own])
             keys[own] = np.maximum(running, read.reader.event_time_ms)
             if len(own):
-                read.reader.event_time_ms = int(keys[own[-1]])
+                read.reader.advance(int(keys[own[-1]]), len(own))
         if len(reads) == 1:
             return np.arange(len(keys))
         return np.argsort(keys, kind="stable")

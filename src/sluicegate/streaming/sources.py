@@ -1,9 +1,12 @@
 """Reads the partitions of the transactions topic in step by event time.
 
-One consumer for each source partition; the next batch always comes from the one furthest behind.
-In live operation, where none has a full batch waiting, all are taken together and merged.
+One consumer for each source partition; the next records always come from the one furthest behind,
+no more of them than span what a batch of the densest partition spans. In live operation, where none
+has a full batch waiting, all are taken together and merged.
 """
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +28,11 @@ FETCH: Final[dict[str, Any]] = {
     "max.partition.fetch.bytes": 2_097_152,
 }
 
+REST_SECONDS: Final = 0.2
+"""For so long nobody waits for a partition that brought nothing of what is known to wait."""
+SMALLEST_SHARE: Final = 20
+"""A partition is read by no less than a twentieth of a batch."""
+
 
 @dataclass(slots=True)
 class SourceReader:
@@ -38,8 +46,9 @@ class SourceReader:
     """Where the partition ended when it was opened: it is not at its end before that."""
     event_time_ms: int = 0
     """Running maximum of the event times read, each clipped to its record's timestamp."""
-    at_end: bool = False
-    """Whether the last read found less than it asked for, and less than that is known to wait."""
+    pace_ms: float | None = None
+    """Event time from record to record in the last batch; None before there was one."""
+    _rests_until: float = 0.0
 
     def read(self, most: int, seconds: float) -> list[Message]:
         """Up to `most` records, waiting `seconds` for them at most.
@@ -58,8 +67,23 @@ class SourceReader:
                 )
         if messages:
             self.next_offset = (messages[-1].offset() or 0) + 1
-        self.at_end = len(messages) < most and self.lag() < most
+        elif seconds:
+            self._rests_until = time.monotonic() + REST_SECONDS
         return messages
+
+    def advance(self, event_time_ms: int, records: int) -> None:
+        """Notes how far in event time so many records have led."""
+        if self.event_time_ms and records:
+            self.pace_ms = (event_time_ms - self.event_time_ms) / records
+        self.event_time_ms = event_time_ms
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether records are known to wait here, and come when they are asked for.
+
+        The last offset may hold no record, but the mark of the bank's Kafka transaction.
+        """
+        return self.lag() > 0 and time.monotonic() >= self._rests_until
 
     def lag(self) -> int:
         """Records between this place and the end of the partition, as last heard of."""
@@ -76,3 +100,13 @@ def open_reader(
     consumer = Consumer({**config, **FETCH})
     consumer.assign([TopicPartition(topic, partition, offset)])
     return SourceReader(topic, partition, consumer, offset, end)
+
+
+def share_of(reader: SourceReader, readers: Sequence[SourceReader], most: int) -> int:
+    """How many records to read of one, so that it spans no more than `most` of the densest do."""
+    least = max(1, most // SMALLEST_SHARE)
+    if reader.pace_ms is None:
+        return least
+    densest = min(each.pace_ms for each in readers if each.pace_ms is not None)
+    share = round(most * densest / reader.pace_ms) if reader.pace_ms else most
+    return min(most, max(least, share))
