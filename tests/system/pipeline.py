@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from sluicegate.domain.alert import Alert
 from sluicegate.memory.accounts import AccountMemory
@@ -207,10 +207,17 @@ class Pipeline:
 
     def end_of(self, topic: str, partition: int = 0) -> tuple[int, int]:
         """First offset, and the one after the last."""
-        low, high = self._consumer.get_watermark_offsets(
-            TopicPartition(topic, partition), timeout=10
-        )
-        return low, high
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                place = TopicPartition(topic, partition)
+                low, high = self._consumer.get_watermark_offsets(place, timeout=10)
+            except KafkaException:  # topics just made: the broker does not lead them yet
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(PAUSE_SECONDS)
+            else:
+                return low, high
 
     def messages(self, topic: str, partition: int = 0) -> list[Message]:
         """All messages that a partition holds now."""

@@ -24,8 +24,6 @@ pytestmark = pytest.mark.broker
 
 BATCH = 100
 AN_HOUR_MS = 3_600_000
-SIZES = (6_000, 3_000, 600, 0)
-"""Transactions that wait in each source partition; the last one is idle."""
 
 
 @pytest.fixture
@@ -82,18 +80,24 @@ def lateness_ms(times: Ints) -> int:
     return int((np.maximum.accumulate(times) - times).max(initial=0))
 
 
-def span_of_a_batch_ms(sizes: Sequence[int]) -> int:
-    """Of the partition whose transactions lie furthest apart: what is read of it at once."""
-    return BATCH * AN_HOUR_MS // min(size for size in sizes if size)
-
-
-def test_no_leg_is_later_than_one_batch_of_the_sparsest_partition(router_only: Pipeline) -> None:
+def latest_of(pipeline: Pipeline, sizes: Sequence[int]) -> int:
+    """How late legs come when so many transactions of the same hour wait in the partitions."""
     from_ms = round(time.time() * 1000) - 2 * AN_HOUR_MS
-    for source, count in enumerate(SIZES):
-        router_only.send(backlog(source, count, from_ms), partition=source)
-    router = router_only.start("router")
-    logs = until_routed(router_only, sum(SIZES))
+    for source, count in enumerate(sizes):
+        pipeline.send(backlog(source, count, from_ms), partition=source)
+    router = pipeline.start("router")
+    logs = until_routed(pipeline, sum(sizes))
     assert [len(times) > 0 for times in logs] == [True] * 3
-    latest = max(lateness_ms(times) for times in logs)
-    assert latest <= span_of_a_batch_ms(SIZES)
     assert router.stop() == 0
+    return max(map(lateness_ms, logs))
+
+
+def test_partitions_of_most_different_sizes_are_read_in_step(router_only: Pipeline) -> None:
+    """The last one is idle. A batch of the first spans a minute of the hour."""
+    sizes = (6_000, 2_000, 80, 0)
+    span_ms = BATCH * AN_HOUR_MS // sizes[0]
+    assert latest_of(router_only, sizes) <= 4 * span_ms
+
+
+def test_less_than_a_batch_in_each_partition_is_merged(router_only: Pipeline) -> None:
+    assert latest_of(router_only, (90, 60, 30, 0)) == 0

@@ -1,0 +1,127 @@
+"""Which source partition is waited for, and how much of it is read at once."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sluicegate.errors import Problem
+from sluicegate.streaming import sources
+from sluicegate.streaming.sources import SourceReader, share_of
+
+BATCH = 1_000
+
+
+class Shelf:
+    """A consumer whose records are put there by the test; offset -1001: not heard of yet."""
+
+    def __init__(self, high: int = -1001) -> None:
+        self.high = high
+        self.records: list[Any] = []
+
+    def put(self, *offsets: int) -> None:
+        self.records += [SimpleNamespace(offset=lambda at=at: at, error=_no) for at in offsets]
+
+    def consume(self, most: int, _seconds: float) -> list[Any]:
+        taken, self.records = self.records[:most], self.records[most:]
+        return taken
+
+    def get_watermark_offsets(self, _place: object, *, cached: bool) -> tuple[int, int]:
+        assert cached
+        return 0, self.high
+
+
+def _no() -> None:
+    return None
+
+
+def reader_of(shelf: Shelf, end: int = 0) -> SourceReader:
+    consumer: Any = shelf
+    return SourceReader("transactions", 0, consumer, 0, end)
+
+
+def paced(event_time_ms: int, pace_ms: float | None) -> SourceReader:
+    reader = reader_of(Shelf(), end=9_999)
+    reader.event_time_ms, reader.pace_ms = event_time_ms, pace_ms
+    return reader
+
+
+def test_an_empty_partition_is_not_waited_for() -> None:
+    assert not reader_of(Shelf()).is_awaited
+    assert not reader_of(Shelf(high=0)).is_awaited
+
+
+def test_a_partition_that_was_not_empty_when_opened_is_waited_for() -> None:
+    """Its first records are still on their way."""
+    assert reader_of(Shelf(), end=5).is_awaited
+
+
+def test_a_partition_at_its_end_is_not_waited_for_until_more_comes() -> None:
+    shelf = Shelf(high=3)
+    reader = reader_of(shelf, end=3)
+    shelf.put(0, 1, 2)
+    assert len(reader.read(10, 0.01)) == 3
+    assert (reader.lag(), reader.is_awaited) == (0, False)
+    shelf.high = 4
+    assert (reader.lag(), reader.is_awaited) == (1, True)
+
+
+def test_a_partition_that_brings_nothing_holds_the_others_for_a_moment_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The end of a Kafka transaction takes an offset and is no record."""
+    now = [100.0]
+    monkeypatch.setattr(sources, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    reader = reader_of(Shelf(high=1), end=1)
+    assert reader.read(1, 0.01) == []
+    assert not reader.is_awaited
+    now[0] += sources.REST_SECONDS
+    assert reader.is_awaited
+
+
+def test_a_look_without_waiting_is_no_reason_to_rest() -> None:
+    reader = reader_of(Shelf(high=1), end=1)
+    assert reader.read(1, 0) == []
+    assert reader.is_awaited
+
+
+def test_an_error_of_the_broker_stops_the_reading() -> None:
+    shelf = Shelf(high=9)
+    error = SimpleNamespace(str=lambda: "Broker: Offset out of range")
+    shelf.records = [SimpleNamespace(offset=_no, error=lambda: error)]
+    with pytest.raises(Problem, match="Offset out of range") as problem:
+        reader_of(shelf).read(1, 0.01)
+    assert problem.value.fact == "partition 0 of transactions cannot be read on"
+
+
+def test_the_pace_is_event_time_from_record_to_record() -> None:
+    reader = paced(0, None)
+    reader.advance(5_000, 10)
+    assert (reader.event_time_ms, reader.pace_ms) == (5_000, None)  # from where is not known
+    reader.advance(6_000, 10)
+    assert (reader.event_time_ms, reader.pace_ms) == (6_000, 100.0)
+
+
+def test_the_densest_partition_is_read_by_whole_batches() -> None:
+    readers = [paced(1, 10.0), paced(1, 40.0)]
+    assert share_of(readers[0], readers, BATCH) == BATCH
+
+
+def test_a_sparse_partition_is_read_by_so_much_as_spans_the_same_time() -> None:
+    readers = [paced(1, 10.0), paced(1, 40.0)]
+    assert share_of(readers[1], readers, BATCH) == BATCH // 4
+
+
+@pytest.mark.parametrize("pace_ms", [None, 1e9])
+def test_no_share_is_so_small_that_reading_crawls(pace_ms: float | None) -> None:
+    readers = [paced(1, 10.0), paced(1, pace_ms)]
+    assert share_of(readers[1], readers, BATCH) == BATCH // sources.SMALLEST_SHARE
+    assert share_of(readers[1], readers, 3) == 1
+
+
+def test_records_of_one_moment_are_read_by_whole_batches() -> None:
+    """Some banks and data sets know only hours."""
+    readers = [paced(1, 0.0), paced(1, 0.0)]
+    assert share_of(readers[0], readers, BATCH) == BATCH
