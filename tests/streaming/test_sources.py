@@ -6,10 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sluicegate.errors import Problem
 from sluicegate.streaming import sources
-from sluicegate.streaming.sources import SourceReader, share_of
+from sluicegate.streaming.sources import SourceReader, shares
 
 BATCH = 1_000
 
@@ -44,7 +46,7 @@ def reader_of(shelf: Shelf, end: int = 0) -> SourceReader:
 
 def paced(event_time_ms: int, pace_ms: float | None) -> SourceReader:
     reader = reader_of(Shelf(), end=9_999)
-    reader.event_time_ms, reader.pace_ms = event_time_ms, pace_ms
+    reader.event_time_ms, reader.pace_ms, reader.last_share = event_time_ms, pace_ms, 9_999
     return reader
 
 
@@ -97,31 +99,68 @@ def test_an_error_of_the_broker_stops_the_reading() -> None:
 
 
 def test_the_pace_is_event_time_from_record_to_record() -> None:
-    reader = paced(0, None)
-    reader.advance(5_000, 10)
-    assert (reader.event_time_ms, reader.pace_ms) == (5_000, None)  # from where is not known
-    reader.advance(6_000, 10)
+    reader = reader_of(Shelf(), end=9_999)
+    reader.advance(4_000, 5_000, 11)
+    assert (reader.event_time_ms, reader.pace_ms) == (5_000, 100.0)
+    reader.advance(5_500, 6_000, 10)  # the first of them came half a second later
     assert (reader.event_time_ms, reader.pace_ms) == (6_000, 100.0)
 
 
-def test_the_densest_partition_is_read_by_whole_batches() -> None:
-    readers = [paced(1, 10.0), paced(1, 40.0)]
-    assert share_of(readers[0], readers, BATCH) == BATCH
+def test_one_record_tells_no_pace() -> None:
+    reader = reader_of(Shelf(), end=9_999)
+    reader.advance(4_000, 4_000, 1)
+    assert (reader.event_time_ms, reader.pace_ms) == (4_000, None)
 
 
-def test_a_sparse_partition_is_read_by_so_much_as_spans_the_same_time() -> None:
-    readers = [paced(1, 10.0), paced(1, 40.0)]
-    assert share_of(readers[1], readers, BATCH) == BATCH // 4
+def test_partitions_at_the_same_moment_share_a_batch_by_their_pace() -> None:
+    assert shares([paced(1, 10.0), paced(1, 40.0)], BATCH) == [BATCH * 4 // 5, BATCH // 5]
 
 
-@pytest.mark.parametrize("pace_ms", [None, 1e9])
-def test_no_share_is_so_small_that_reading_crawls(pace_ms: float | None) -> None:
-    readers = [paced(1, 10.0), paced(1, pace_ms)]
-    assert share_of(readers[1], readers, BATCH) == BATCH // sources.SMALLEST_SHARE
-    assert share_of(readers[1], readers, 3) == 1
+def test_a_partition_that_is_behind_is_read_first() -> None:
+    readers = [paced(100_000, 10.0), paced(1, 10.0)]
+    assert shares(readers, BATCH) == [0, BATCH]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 10**9), st.floats(0, 1e9)), min_size=1, max_size=9),
+    st.integers(1, 10_000),
+)
+def test_shares_lead_all_to_one_moment(places: list[tuple[int, float]], most: int) -> None:
+    readers = [paced(*place) for place in places]
+    counts = shares(readers, most)
+    assert most <= sum(counts) <= (most + len(counts)) * 1.001
+    reached = [
+        reader.event_time_ms + count * max(sources.LEAST_PACE_MS, reader.pace_ms or 0)
+        for reader, count in zip(readers, counts, strict=True)
+        if count
+    ]
+    paces = [reader.pace_ms or 0 for reader in readers]
+    assert max(reached) - min(reached) <= max(paces) * 1.001 + 2
+    for reader, count in zip(readers, counts, strict=True):
+        assert count or reader.event_time_ms >= min(reached) - max(paces) * 1.001 - 2
+
+
+def test_a_partition_of_unknown_pace_is_read_by_a_few_beside_the_others() -> None:
+    unknown, known = reader_of(Shelf(), end=9_999), paced(1, 10.0)
+    assert shares([unknown, known], BATCH) == [sources.PROBE, BATCH]
+
+
+def test_a_partition_in_which_all_is_refused_does_not_crawl() -> None:
+    shelf = Shelf(high=BATCH)
+    reader = reader_of(shelf, end=BATCH)
+    shelf.put(*range(sources.PROBE))
+    reader.read(sources.PROBE, 0)
+    assert shares([reader], BATCH) == [sources.GROWTH * sources.PROBE]
+
+
+def test_a_burst_in_a_sparse_partition_is_not_taken_for_its_pace() -> None:
+    sparse, dense = paced(1, 0.01), paced(1, 10.0)
+    sparse.last_share = 3
+    assert shares([sparse, dense], BATCH)[0] == sources.GROWTH * 3
+    sparse.last_share = 0
+    assert shares([sparse, dense], BATCH)[0] == sources.PROBE
 
 
 def test_records_of_one_moment_are_read_by_whole_batches() -> None:
     """Some banks and data sets know only hours."""
-    readers = [paced(1, 0.0), paced(1, 0.0)]
-    assert share_of(readers[0], readers, BATCH) == BATCH
+    assert shares([paced(1, 0.0), paced(1, 0.0)], BATCH) == [BATCH // 2, BATCH // 2]

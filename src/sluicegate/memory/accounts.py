@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sluicegate.errors import Problem
 from sluicegate.memory.features import FEATURE_COUNT
-from sluicegate.memory.row import DEPARTURE, FLAG_OUTSIDE, LEG, ROW
+from sluicegate.memory.row import DEPARTURE, FLAG_OUTSIDE, LEG, ROW, opaque
 from sluicegate.memory.step import (
     META,
     are_known,
@@ -167,7 +167,7 @@ class AccountMemory:
         changed = np.flatnonzero(self._dirty[: len(self)])
         self._dirty[changed] = 0
         for start in range(0, len(changed), most):
-            yield self._rows[changed[start : start + most]]
+            yield opaque(self._rows)[changed[start : start + most]].view(ROW)
 
     def put(self, rows: Records) -> None:
         """Writes checkpointed rows over what is held of their accounts."""

@@ -19,6 +19,7 @@ Byte budget of an account (kept by a test):
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from sluicegate.memory.features import DECAY_SECONDS, PROVENANCE_COUNT
 
@@ -103,3 +104,8 @@ LEG: Final = np.dtype(
         ("provenance", "<f4", (PROVENANCE_COUNT,)),
     ]
 )
+
+
+def opaque(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """The same records without fields: numpy takes and joins them ten times as fast."""
+    return records.view(np.dtype((np.void, records.dtype.itemsize)))

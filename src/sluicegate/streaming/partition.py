@@ -12,7 +12,7 @@ import numpy as np
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory, Ints, Records, Scorer, Stepped
-from sluicegate.memory.row import ARRIVAL
+from sluicegate.memory.row import ARRIVAL, LEG, opaque
 from sluicegate.streaming.checkpoint import Place
 from sluicegate.streaming.legs import (
     INDEX_MASK,
@@ -124,12 +124,13 @@ class Outbox:
         if not gathered:
             return
         origins = {origin.number: origin for origin, _ in gathered}
-        arrivals = np.concatenate([records for _, records in gathered])
+        records = np.concatenate([opaque(records) for _, records in gathered])
+        arrivals = records.view(LEG)
         targets = partitions_of(arrivals["account"], self._partitions)
         order = np.argsort(targets, kind="stable")
         cuts = np.searchsorted(targets[order], np.arange(self._partitions + 1))
         for target in range(self._partitions):
-            chosen = arrivals[order[cuts[target] : cuts[target + 1]]]
+            chosen = records[order[cuts[target] : cuts[target + 1]]].view(LEG)
             for start in range(0, len(chosen), MOST_RECORDS):
                 part = chosen[start : start + MOST_RECORDS]
                 links = [_link(origins[number], target, part) for number in _sources(part)]
@@ -142,7 +143,8 @@ class Outbox:
 
 
 def _sources(part: Records) -> list[int]:
-    return [int(number) for number in np.unique(part["source_partition"])]
+    counts = np.bincount(part["source_partition"])
+    return [int(number) for number in np.flatnonzero(counts)]
 
 
 def _link(origin: Partition, target: int, part: Records) -> Link:

@@ -30,14 +30,14 @@ from sluicegate.streaming.lead import Lead
 from sluicegate.streaming.legs import NOTHING_BEFORE
 from sluicegate.streaming.repeats import Repeats, Verdict
 from sluicegate.streaming.routing import Chains, Ints, Places
-from sluicegate.streaming.sources import SourceReader, open_reader, share_of
+from sluicegate.streaming.sources import SourceReader, open_reader, shares
 from sluicegate.streaming.topics import DEAD_LETTER_BYTES, Topics
 
 log = logging.getLogger(__name__)
 
 COMMIT_SECONDS: Final = 1.0
 CATCH_UP_SECONDS: Final = 0.05
-"""How long the reader that is furthest behind is waited for."""
+"""How long records that are known to wait are waited for."""
 FIRST_SECONDS: Final = 1.0
 """How long the first records of a partition are waited for."""
 COMPLAIN_SECONDS: Final = 5.0
@@ -163,13 +163,13 @@ class Router:
                 reader.consumer.close()
 
     def _turn(self, readers: Sequence[SourceReader]) -> None:
-        """One read: what is furthest behind in a backlog, all there is in live operation."""
+        """Reads once of all partitions: in step while there is a backlog, else all there is."""
         for published in self._follow_group(0):
             self._lead.applied(published)
         most = self._settings.router.batch_transactions
         awaited = [reader for reader in readers if reader.is_awaited]
         if any(reader.lag() >= most for reader in awaited):
-            reads = [self._catch_up(awaited, most)]
+            reads = self._catch_up(awaited, most)
         else:
             reads = self._gather(readers, most)
         reads = [read for read in reads if read.messages]
@@ -179,12 +179,14 @@ class Router:
         if self._failure is not None:
             raise self._failure
 
-    def _catch_up(self, awaited: Sequence[SourceReader], most: int) -> Read:
-        """What comes next from the partition that is furthest behind."""
-        reader = min(awaited, key=lambda each: each.event_time_ms)
-        self._hold(reader.event_time_ms)
-        count = min(share_of(reader, awaited, most), reader.lag())
-        return Read(reader, reader.read(count, CATCH_UP_SECONDS))
+    def _catch_up(self, awaited: Sequence[SourceReader], most: int) -> list[Read]:
+        """What brings the partitions to the same moment in event time."""
+        self._hold(min(reader.event_time_ms for reader in awaited))
+        return [
+            Read(reader, reader.read(min(count, reader.lag()), CATCH_UP_SECONDS))
+            for reader, count in zip(awaited, shares(awaited, most), strict=True)
+            if count
+        ]
 
     def _gather(self, readers: Sequence[SourceReader], most: int) -> list[Read]:
         """All that came within a few milliseconds: each message costs the broker a third of one."""
@@ -242,7 +244,7 @@ class Router:
             running = np.maximum.accumulate(keys[own])
             keys[own] = np.maximum(running, read.reader.event_time_ms)
             if len(own):
-                read.reader.advance(int(keys[own[-1]]), len(own))
+                read.reader.advance(int(keys[own[0]]), int(keys[own[-1]]), len(own))
         if len(reads) == 1:
             return np.arange(len(keys))
         return np.argsort(keys, kind="stable")

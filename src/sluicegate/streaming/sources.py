@@ -1,10 +1,10 @@
 """Reads the partitions of the transactions topic in step by event time.
 
-One consumer for each source partition; the next records always come from the one furthest behind,
-no more of them than span what a batch of the densest partition spans. In live operation, where none
-has a full batch waiting, all are taken together and merged.
+One consumer for each source partition. Of each are read as many records as bring all of them to the
+same moment, by the pace at which event time went in what was read last; the router merges them.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,8 +30,12 @@ FETCH: Final[dict[str, Any]] = {
 
 REST_SECONDS: Final = 0.2
 """For so long nobody waits for a partition that brought nothing of what is known to wait."""
-SMALLEST_SHARE: Final = 20
-"""A partition is read by no less than a twentieth of a batch."""
+PROBE: Final = 5
+"""Records that are read of a partition at first, to learn its pace."""
+GROWTH: Final = 4
+"""So many times the last share is the next one at most: what looked dense may have been a burst."""
+LEAST_PACE_MS: Final = 1e-3
+"""Some banks know only hours, and then many records have one event time."""
 
 
 @dataclass(slots=True)
@@ -48,6 +52,8 @@ class SourceReader:
     """Running maximum of the event times read, each clipped to its record's timestamp."""
     pace_ms: float | None = None
     """Event time from record to record in the last batch; None before there was one."""
+    last_share: int = 0
+    """Records of the last batch, those included that were refused."""
     _rests_until: float = 0.0
 
     def read(self, most: int, seconds: float) -> list[Message]:
@@ -66,16 +72,19 @@ class SourceReader:
                     "nothing was committed: start the router again and it goes on where it was",
                 )
         if messages:
+            self.last_share = len(messages)
             self.next_offset = (messages[-1].offset() or 0) + 1
         elif seconds:
             self._rests_until = time.monotonic() + REST_SECONDS
         return messages
 
-    def advance(self, event_time_ms: int, records: int) -> None:
-        """Notes how far in event time so many records have led."""
-        if self.event_time_ms and records:
-            self.pace_ms = (event_time_ms - self.event_time_ms) / records
-        self.event_time_ms = event_time_ms
+    def advance(self, first_ms: int, last_ms: int, records: int) -> None:
+        """Notes that so many records have led from one event time to another."""
+        since, steps = self.event_time_ms, records
+        if not since:
+            since, steps = first_ms, records - 1
+        self.pace_ms = (last_ms - since) / steps if steps else None
+        self.event_time_ms = last_ms
 
     @property
     def is_awaited(self) -> bool:
@@ -102,11 +111,35 @@ def open_reader(
     return SourceReader(topic, partition, consumer, offset, end)
 
 
-def share_of(reader: SourceReader, readers: Sequence[SourceReader], most: int) -> int:
-    """How many records to read of one, so that it spans no more than `most` of the densest do."""
-    least = max(1, most // SMALLEST_SHARE)
-    if reader.pace_ms is None:
-        return least
-    densest = min(each.pace_ms for each in readers if each.pace_ms is not None)
-    share = round(most * densest / reader.pace_ms) if reader.pace_ms else most
-    return min(most, max(least, share))
+def shares(readers: Sequence[SourceReader], most: int) -> list[int]:
+    """How many records to read of each, about `most` in all, to bring them to the same moment.
+
+    One that is ahead of that moment waits for the others: its share is 0.
+    """
+    behind = [reader for reader in readers if reader.pace_ms is not None]
+    start = min((reader.event_time_ms for reader in behind), default=0)
+    moment = _moment(behind, start, most)
+    while ahead := [reader for reader in behind if reader.event_time_ms - start > moment]:
+        behind = [reader for reader in behind if reader not in ahead]
+        moment = _moment(behind, start, most)
+    wanted = [
+        most
+        if reader.pace_ms is None
+        else math.ceil((start + moment - reader.event_time_ms) * _rate(reader))
+        for reader in readers
+    ]
+    return [
+        max(0, min(count, max(PROBE, GROWTH * reader.last_share)))
+        for reader, count in zip(readers, wanted, strict=True)
+    ]
+
+
+def _moment(readers: Sequence[SourceReader], start: int, most: int) -> float:
+    """Event time after `start` to which `most` records of these readers lead, in ms."""
+    already = sum((reader.event_time_ms - start) * _rate(reader) for reader in readers)
+    return (most + already) / sum(map(_rate, readers)) if readers else 0.0
+
+
+def _rate(reader: SourceReader) -> float:
+    """Records a millisecond of event time."""
+    return 1 / max(LEAST_PACE_MS, reader.pace_ms or 0.0)
