@@ -311,7 +311,7 @@ class Episodes:
         ]
 
     def rents(self) -> list[Movement]:
-        """The tenants of a landlord pay within seconds."""
+        """The tenants of a landlord pay, one every half second in fast motion."""
         landlord = int(self._landlords.deal(1)[0])
         tenants = np.nonzero(self._people.landlord == landlord)[0][:12]
         return [
