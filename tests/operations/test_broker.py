@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import uuid
 from typing import TYPE_CHECKING
 
 import psutil
@@ -183,6 +184,15 @@ def test_an_ahead_of_time_cache_that_does_not_fit_is_no_error(
         assert broker.pid is not None
 
 
+def test_a_cluster_id_may_begin_with_a_hyphen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One in 64 does; Kafka's tool once took it for an option."""
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=0xF8 << 120))
+    with EmbeddedBroker(tmp_path):
+        assert "cluster.id=-A" in (tmp_path / "kafka" / "meta.properties").read_text()
+
+
 def test_an_address_left_behind_by_a_hard_death_is_not_believed(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -213,6 +223,7 @@ def test_a_broker_that_dies_at_the_start_says_why(tmp_path: Path) -> None:
 
 RUNNER = """
 import sys
+import uuid
 from pathlib import Path
 from sluicegate.operations.broker import run_broker
 run_broker(Path(sys.argv[1]))

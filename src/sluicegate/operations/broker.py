@@ -306,7 +306,7 @@ class EmbeddedBroker:
         if self._home.joinpath("kafka", "meta.properties").exists():
             return
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster]
+        tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", f"--cluster-id={cluster}"]
         short_lived = ["-XX:TieredStopAtLevel=1", "-Xmx64m"]
         with self._output() as output:
             done = subprocess.run(
