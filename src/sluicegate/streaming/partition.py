@@ -126,7 +126,7 @@ class Outbox:
         origins = {origin.number: origin for origin, _ in gathered}
         records = np.concatenate([opaque(records) for _, records in gathered])
         arrivals = records.view(LEG)
-        targets = partitions_of(arrivals["account"], self._partitions)
+        targets = partitions_of(arrivals["account"], self._partitions).astype(np.int16)
         order = np.argsort(targets, kind="stable")
         cuts = np.searchsorted(targets[order], np.arange(self._partitions + 1))
         for target in range(self._partitions):

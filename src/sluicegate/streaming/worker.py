@@ -7,6 +7,7 @@ skips a leg.
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import signal
@@ -255,6 +256,9 @@ class Worker:
             )
             self._reader.start()
         self._publish_progress()
+        # Hundreds of thousands of objects live as long as the process, most of them of libraries:
+        # looking through them again and again would hold the stream up.
+        gc.freeze()
 
     async def _leave(self) -> None:
         """Stops reading and checkpoints what is held, so that the next owner goes on from here."""
