@@ -306,11 +306,12 @@ class EmbeddedBroker:
         if self._home.joinpath("kafka", "meta.properties").exists():
             return
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", f"--cluster-id={cluster}"]
+        # Joined by "=": an id that begins with a hyphen would pass for an option.
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}"]
         short_lived = ["-XX:TieredStopAtLevel=1", "-Xmx64m"]
         with self._output() as output:
             done = subprocess.run(
-                _java(jars, short_lived, [*tool, "-c", "server.properties"]),
+                _java(jars, short_lived, [*tool, "--ignore-formatted", "-c", "server.properties"]),
                 cwd=self._home, env=_environment(), stdout=output, stderr=output,
                 stdin=subprocess.DEVNULL, start_new_session=True, check=False,
             )  # fmt: skip
