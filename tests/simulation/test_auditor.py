@@ -92,7 +92,7 @@ def test_each_fault_is_found_on_real_topics(bank: Bank) -> None:
     auditor.catch_up()
     books = auditor.balance(final=True)
     auditor.close()
-    assert (books.sent, books.scored, books.repeats, books.dead_lettered) == (5, 2, 1, 1)
+    assert (books.sent, books.scored, books.repeats, books.dead_lettered) == (5, 2, 1, 1), books
     assert (books.lost, books.doubled, books.alerts, books.alerts_repeated) == (1, 1, 1, 1)
     assert books.lost_examples == (f"{bank.prefix}transactions[0]@1",)
     assert (books.planted, books.caught) == ({"structuring": 1}, {"structuring": 1})
