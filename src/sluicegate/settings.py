@@ -165,6 +165,8 @@ class WorkerSettings(Section):
     """A checkpoint is due after this many seconds with changes."""
     checkpoint_legs: int = Field(default=2_000_000, ge=1)
     """A checkpoint is due after this many legs, if that is sooner."""
+    sweep_seconds: float = Field(default=900, gt=0)
+    """Over this period every row is written again, so that older checkpoints can be deleted."""
     session_timeout_seconds: float = Field(default=10, ge=6)
     """After this many seconds of silence another worker takes over the partitions."""
     accounts_per_partition: int = Field(default=2_000_000, ge=1)

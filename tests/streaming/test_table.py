@@ -13,12 +13,12 @@ from tests.streaming.flow import CAPACITY, SCORER, Payment, messages_of
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
 from sluicegate.memory.row import LAYOUT_VERSION
-from sluicegate.streaming.checkpoint import Restorer, claim
+from sluicegate.streaming.checkpoint import Restorer, claim, claimed_by
 from sluicegate.streaming.routing import Chains
 from sluicegate.streaming.table import Changelog, SlabStore, Written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sluicegate.streaming.partition import Partition
 
@@ -26,17 +26,26 @@ TOPIC = "accounts-changelog"
 
 
 class Kept(Changelog):
-    """A changelog topic in memory, which several stores may share."""
+    """A changelog topic in memory, which several stores may share; deleted records are None."""
 
     def __init__(self) -> None:
         self.topic = TOPIC
-        self.kept: dict[int, list[bytes]] = {}
+        self.kept: dict[int, list[bytes | None]] = {}
 
     def write(self, partition: int, values: Iterable[bytes]) -> Written:
         log = self.kept.setdefault(partition, [])
-        written = list(values)
+        first, written = len(log), list(values)
         log += written
-        return Written(sum(map(len, written)), len(log) - 1)
+        return Written(sum(map(len, written)), first, len(log) - 1, len(written))
+
+    def ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        return {number: len(self.kept[number]) for number in partitions}
+
+    def read(self, partition: int, start: int, stop: int) -> Iterator[bytes | None]:
+        return iter(self.kept[partition][start:stop])
+
+    def delete_before(self, partition: int, offset: int) -> None:
+        self.kept[partition][:offset] = [None] * offset
 
 
 def new_store(changelog: Changelog, slot: str = "w0") -> SlabStore:
@@ -62,8 +71,10 @@ def read_back(store: SlabStore, changelog: Kept, *partitions: int) -> None:
         feed(store, number, changelog.kept[number], start)
 
 
-def feed(store: SlabStore, number: int, values: list[bytes], start: int = 0) -> None:
-    for offset in range(start, len(values)):
+def feed(store: SlabStore, number: int, values: Sequence[bytes | None], start: int = 0) -> None:
+    """From the first record that was not deleted."""
+    first = next((at for at, value in enumerate(values) if value is not None), 0)
+    for offset in range(max(start, first), len(values)):
         message = SimpleNamespace(partition=number, offset=offset, value=values[offset])
         store.apply_changelog_batch([SimpleNamespace(message=message)], _no_key, _no_key)
 
@@ -109,7 +120,9 @@ def test_every_assigned_partition_is_claimed_and_no_other() -> None:
     store = new_store(changelog, "w7")
     rebalance(store, 1, 4)
     assert {number: len(log) for number, log in changelog.kept.items()} == {1: 1, 4: 1}
-    assert all(log[0].endswith(b"w7") for log in changelog.kept.values())
+    assert [claimed_by(log[0]) for log in changelog.kept.values()] == [
+        (store.owners[number], "w7") for number in changelog.kept
+    ]
     assert store.owners[1] != store.owners[4]
 
 
@@ -212,6 +225,79 @@ def test_checkpoints_of_one_owner_follow_each_other() -> None:
     assert restorer.memory.digest() == partition.memory.digest()
 
 
+def test_a_checkpoint_after_a_foreign_claim_stops_the_worker() -> None:
+    """It does not count, so the state must not pass for safe."""
+    changelog = Kept()
+    store, (partition,) = owned(changelog, 0)
+    step(partition)
+    changelog.write(0, [claim(b"B" * 16, "w1")])
+    with pytest.raises(Problem, match="slot w1 has claimed it since"):
+        store.take_checkpoint(partition)()
+    rebalance(store, 0)
+    assert store.persisted_offset(place(0)) == -1  # dropped: it is read back in full
+
+
+def test_a_foreign_claim_is_found_without_a_checkpoint() -> None:
+    changelog = Kept()
+    store, _ = owned(changelog, 0, 1)
+    store.look_for_others([0, 1])
+    changelog.write(1, [claim(b"B" * 16, "w1")])
+    with pytest.raises(Problem, match="partition 1 was claimed by another worker"):
+        store.look_for_others([0, 1])
+
+
+def test_late_writes_of_an_owner_before_do_not_disturb() -> None:
+    changelog = Kept()
+    zombie, (stale,) = owned(changelog, 0)
+    step(stale)
+    late = zombie.take_checkpoint(stale)
+    store, (partition,) = owned(changelog, 0, slot="w1")
+    with pytest.raises(Problem, match="slot w1"):
+        late()
+    store.look_for_others([0])
+    step(partition)
+    store.take_checkpoint(partition)()
+    _, (after,) = owned(changelog, 0, slot="w2")
+    assert after.memory.digest() == partition.memory.digest()
+
+
+def sweep(store: SlabStore, changelog: Kept, partition: Partition) -> int:
+    """Writes all rows again behind a claim of their own, with legs in between; its offset."""
+    begin = len(changelog.kept[partition.number])
+    half = len(partition.memory) // 2
+    partition.memory.mark(range(half))
+    store.take_checkpoint(partition, claims=True)()
+    step(partition, "BETWEEN")
+    partition.memory.mark(range(half, len(partition.memory)))
+    store.take_checkpoint(partition)()
+    return begin
+
+
+def test_a_restore_of_a_trimmed_changelog_is_exact() -> None:
+    changelog = Kept()
+    store, (partition,) = owned(changelog, 0)
+    for turn in range(6):
+        step(partition, f"A{turn}")
+        store.take_checkpoint(partition)()
+    begin = sweep(store, changelog, partition)
+    store.trim(0, begin)
+    assert changelog.kept[0][:begin] == [None] * begin
+    _, (after,) = owned(changelog, 0, slot="w1")
+    assert after.memory.digest() == partition.memory.digest()
+    assert after.place == partition.place
+
+
+def test_nothing_is_trimmed_after_a_foreign_claim() -> None:
+    changelog = Kept()
+    store, (partition,) = owned(changelog, 0)
+    step(partition)
+    begin = sweep(store, changelog, partition)
+    changelog.write(0, [claim(b"B" * 16, "w1")])
+    with pytest.raises(Problem, match="slot w1"):
+        store.trim(0, begin)
+    assert None not in changelog.kept[0]
+
+
 def other_layout(value: bytes) -> bytes:
     return value[:5] + (LAYOUT_VERSION + 1).to_bytes(2, "little") + value[7:]
 
@@ -232,7 +318,7 @@ def test_a_fault_found_while_restoring_refuses_every_partition(spoil: Any, fact:
     store, (partition,) = owned(changelog, 0)
     step(partition)
     store.take_checkpoint(partition)()
-    changelog.kept[0][1] = spoil(changelog.kept[0][1])
+    changelog.kept[0][1] = spoil(changelog.kept[0][1] or b"")
     after = new_store(changelog, "w1")
     rebalance(after, 0, 1)
     read_back(after, changelog, 0, 1)

@@ -263,7 +263,8 @@ class Pipeline:
         for message in self.messages(self.topics.legs, partition)[: applied + 1]:
             done = held.apply(message.offset() or 0, message.value(), scoring.scorer)
             assert done is not None
-            alerts += alerts_of(done, scoring.pattern_set, "CNY", message.timestamp()[1])
+            judged = alerts_of(done, scoring.pattern_set, "CNY", message.timestamp()[1])
+            alerts += [each for each in judged if isinstance(each, Alert)]
         return State(held.place.applied, held.memory.digest(), held.place.sources), alerts
 
     def until_checkpointed(self) -> None:

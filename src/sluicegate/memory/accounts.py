@@ -169,6 +169,10 @@ class AccountMemory:
         for start in range(0, len(changed), most):
             yield opaque(self._rows)[changed[start : start + most]].view(ROW)
 
+    def mark(self, rows: range) -> None:
+        """Counts these rows, by number, as changed, so that the next take has them."""
+        self._dirty[rows.start : rows.stop] = 1
+
     def put(self, rows: Records) -> None:
         """Writes checkpointed rows over what is held of their accounts."""
         self._make_room(rows["account"])

@@ -143,6 +143,14 @@ METRICS: tuple[Metric, ...] = (
         ("measure",),
     ),
     Metric(
+        WORKER,
+        COUNTER,
+        "sluicegate_worker_unjudged_total",
+        "records",
+        "judgements that failed and went to dead-letter, by pattern",
+        ("pattern",),
+    ),
+    Metric(
         WORKER, HISTOGRAM, "sluicegate_worker_batch_seconds", "seconds", "time a batch took to pass"
     ),
     Metric(

@@ -8,12 +8,15 @@ from sluicegate.judging.patterns import PatternSet
 from sluicegate.memory.row import ARRIVAL
 from sluicegate.memory.words import words_text
 from sluicegate.streaming.partition import Applied
+from sluicegate.streaming.unjudged import UnjudgedLeg
 
 
 def alerts_of(
     applied: Applied, pattern_set: PatternSet, currency: str, detected_at_ms: int
-) -> Iterator[Alert]:
+) -> Iterator[Alert | UnjudgedLeg]:
     """An alert for each leg whose score reached the threshold, in the order of the log.
+
+    A leg of which no alert can be made, because its judgement fails, comes as it is kept.
 
     `detected_at_ms` is the Kafka timestamp of the legs message, so that a replay says the same.
     """
@@ -27,20 +30,20 @@ def alerts_of(
     )
     for hit, (transaction, account, counterparty) in enumerate(texts):
         leg = legs[hit]
-        yield build_alert(
-            pattern_set,
-            JudgedLeg(
-                transaction_id=transaction,
-                account=account,
-                side="inflow" if leg["side"] == ARRIVAL else "outflow",
-                counterparty=counterparty or None,
-                amount_minor=int(leg["amount_minor"]),
-                currency=currency,
-                occurred_at_ms=int(leg["occurred_at_ms"]),
-                recorded_at_ms=int(leg["recorded_at_ms"]),
-                detected_at_ms=detected_at_ms,
-            ),
-            float(stepped.scores[stepped.hits[hit]]),
-            stepped.hit_features[hit],
-            stepped.hit_strengths[hit],
+        judged = JudgedLeg(
+            transaction_id=transaction,
+            account=account,
+            side="inflow" if leg["side"] == ARRIVAL else "outflow",
+            counterparty=counterparty or None,
+            amount_minor=int(leg["amount_minor"]),
+            currency=currency,
+            occurred_at_ms=int(leg["occurred_at_ms"]),
+            recorded_at_ms=int(leg["recorded_at_ms"]),
+            detected_at_ms=detected_at_ms,
         )
+        score = float(stepped.scores[stepped.hits[hit]])
+        features, strengths = stepped.hit_features[hit], stepped.hit_strengths[hit]
+        try:
+            yield build_alert(pattern_set, judged, score, features, strengths)
+        except Exception as error:  # noqa: BLE001 - one judgement must not stop the stream
+            yield UnjudgedLeg.of(judged, features, strengths, pattern_set, error)

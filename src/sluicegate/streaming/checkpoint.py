@@ -57,6 +57,14 @@ def claim(owner: bytes, slot: str) -> bytes:
     return _CLAIM.pack(MAGIC, _IS_CLAIM, owner) + slot.encode()
 
 
+def claimed_by(value: bytes | None) -> tuple[bytes, str] | None:
+    """Owner and slot of a claim; None if the message is something else."""
+    value = value or b""
+    if not value.startswith(MAGIC) or value[4:5] != bytes([_IS_CLAIM]) or len(value) < _CLAIM.size:
+        return None
+    return _CLAIM.unpack_from(value)[2], value[_CLAIM.size :].decode(errors="replace")
+
+
 def chunks(memory: AccountMemory, place: Place, owner: bytes, number: int) -> Iterator[bytes]:
     """The changelog messages of one checkpoint.
 

@@ -71,6 +71,10 @@ class WorkerFigures:
         self._metrics.counter("sluicegate_worker_alerts_total", measure=measure).inc()
         self._sent_alert.observe(max(0.0, time.time() - alert.recorded_at.timestamp()))
 
+    def unjudged(self, pattern: str) -> None:
+        """A judgement failed and went to dead-letter."""
+        self._metrics.counter("sluicegate_worker_unjudged_total", pattern=pattern).inc()
+
     def sent(self, arrivals: int) -> None:
         """Arrivals were sent on."""
         self._sent.inc(arrivals)

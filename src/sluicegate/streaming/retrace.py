@@ -65,7 +65,8 @@ def retrace(
                 if applied is not None and len(applied.stepped.hits):
                     at_ms = message.timestamp()[1]
                     currency = settings.contract.base_currency
-                    alerts += alerts_of(applied, scoring.pattern_set, currency, at_ms)
+                    judged = alerts_of(applied, scoring.pattern_set, currency, at_ms)
+                    alerts += [each for each in judged if isinstance(each, Alert)]
                 done += 1
                 if progress is not None:
                     progress(done, total)

@@ -4,17 +4,20 @@ Faust decides which partitions are ours and reads their changelogs back through 
 are never read or written through the table's mapping: the scoring agent works on the memories.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
-from confluent_kafka import Message, Producer
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # poor stubs
 from faust.stores import base
 from faust.types import TP
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
-from sluicegate.streaming.checkpoint import Restorer, chunks, claim, new_owner
+from sluicegate.streaming.checkpoint import Restorer, chunks, claim, claimed_by, new_owner
 from sluicegate.streaming.partition import Partition
 
 SAFE: Final[dict[str, Any]] = {
@@ -26,30 +29,44 @@ SAFE: Final[dict[str, Any]] = {
 }
 
 
+FLUSH_TURN_SECONDS: Final = 0.2
+READ_SECONDS: Final = 30.0
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """What one write to the changelog came to."""
 
     size: int
     """Bytes of all values."""
+    first_offset: int
     last_offset: int
+    messages: int
 
 
 class Changelog:
-    """Writes claims and checkpoints, and knows when they are safe."""
+    """Writes claims and checkpoints, knows when they are safe, and deletes what they replace.
 
-    def __init__(self, config: dict[str, Any], topic: str) -> None:
+    `give_up` says when an answer of the broker is not worth waiting for any longer.
+    """
+
+    def __init__(
+        self, config: dict[str, Any], topic: str, give_up: Callable[[], bool] = lambda: False
+    ) -> None:
         self.topic = topic
+        self._config = config
+        self._give_up = give_up
         self._producer = Producer({**config, **SAFE})
+        self._admin = AdminClient(config)
 
-    def write(self, partition: int, values: Iterable[bytes]) -> Written:
-        """Writes the values in order and waits for their acknowledgement.
+    def write(self, partition: int, values: Iterable[bytes]) -> Written | None:
+        """Writes the values in order and waits for their acknowledgement; None: it gave up.
 
         Raises:
             Problem: the broker did not take one of them.
         """
         lost: list[str] = []
-        offsets = [-1]
+        offsets: list[int] = []
 
         def delivered(error: object, message: Message) -> None:
             if error is not None:
@@ -57,14 +74,49 @@ class Changelog:
             else:
                 offsets.append(message.offset() or 0)
 
-        size = 0
+        size = messages = 0
         for value in values:
             size += len(value)
+            messages += 1
             self._produce(partition, value, delivered)
-        self._producer.flush()
+        while self._producer.flush(FLUSH_TURN_SECONDS):
+            if self._give_up():
+                return None
         if lost:
             raise Problem("the changelog could not be written", lost[0])
-        return Written(size, max(offsets))
+        return Written(size, min(offsets), max(offsets), messages)
+
+    def ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        """The offset after the last message of each partition."""
+        asked = {TopicPartition(self.topic, number): OffsetSpec.latest() for number in partitions}
+        answers = self._admin.list_offsets(asked, request_timeout=READ_SECONDS) if asked else {}
+        return {place.partition: answer.result().offset for place, answer in answers.items()}
+
+    def read(self, partition: int, start: int, stop: int) -> Iterator[bytes | None]:
+        """The values from one offset to before another."""
+        consumer = Consumer({**self._config, "group.id": "sluicegate-unused"})
+        try:
+            consumer.assign([TopicPartition(self.topic, partition, start)])
+            at = start
+            while at < stop:
+                message = consumer.poll(READ_SECONDS)
+                error = message.error() if message is not None else None
+                if message is None or error is not None:
+                    raise Problem(
+                        f"partition {partition} of {self.topic} cannot be read",
+                        error.str() if error is not None else f"no answer in {READ_SECONDS:g} s",
+                    )
+                at = (message.offset() or 0) + 1
+                if at <= stop:
+                    yield message.value()
+        finally:
+            consumer.close()
+
+    def delete_before(self, partition: int, offset: int) -> None:
+        """Deletes what lies before an offset."""
+        place = TopicPartition(self.topic, partition, offset)
+        for answer in self._admin.delete_records([place]).values():
+            answer.result()
 
     def _produce(self, partition: int, value: bytes, delivered: Callable[..., None]) -> None:
         while True:
@@ -108,14 +160,15 @@ class SlabStore(base.Store):
     ) -> None:
         """Claims every assigned partition before Faust looks where its changelog ends."""
         del revoked, newly_assigned, generation_id
-        if self._changelog is None:
-            raise RuntimeError("attach() comes before the first rebalance")
-        mine = {tp.partition for tp in assigned if tp.topic == self._changelog.topic}
+        changelog = self._held()
+        mine = {tp.partition for tp in assigned if tp.topic == changelog.topic}
         for partition in [p for p in self.restorers if p not in mine or not self._is_safe(p)]:
             self.drop(partition)
         for partition in mine:
             self.owners[partition] = owner = new_owner()
-            self._changelog.write(partition, [claim(owner, self._slot)])
+            # In a thread: a broker that is away must not keep signals from being heard.
+            record = [claim(owner, self._slot)]
+            await asyncio.to_thread(changelog.write, partition, record)
 
     def take_over(self, number: int) -> Partition:
         """The restored partition, ready for its first leg.
@@ -127,34 +180,72 @@ class SlabStore(base.Store):
             raise self.fault
         restorer = self._restorer(number)
         if restorer.owner != self.owners.get(number):
-            raise Problem(
-                f"partition {number} was claimed by another worker",
-                "its claim in the changelog is newer than ours",
-                "two workers have the same slot name, or this one was away for too long",
-            )
+            raise _taken(number, "its claim in the changelog is newer than ours")
         return Partition(number, restorer.memory, restorer.place)
 
-    def take_checkpoint(self, partition: Partition) -> Callable[[], Written]:
+    def take_checkpoint(
+        self, partition: Partition, *, claims: bool = False
+    ) -> Callable[[], Written | None]:
         """Takes what changed since the last checkpoint; the result, called, writes it.
 
         The taking is quick and belongs to the stream's thread, the writing to any other. Until it
-        is written the partition takes no further checkpoint.
+        is written the partition takes no further checkpoint. With `claims` our claim is written
+        again before it, so that a restore may begin here.
         """
-        changelog, number = self._changelog, partition.number
-        if changelog is None:
-            raise RuntimeError("attach() comes before the first checkpoint")
+        changelog, number = self._held(), partition.number
+        owner = self.owners[number]
         restorer = self._restorer(number)
         restorer.number += 1
         applied = partition.place.applied
-        values = chunks(partition.memory, partition.place, self.owners[number], restorer.number)
+        values = chunks(partition.memory, partition.place, owner, restorer.number)
+        if claims:
+            values = chain([claim(owner, self._slot)], values)
 
-        def write() -> Written:
+        def write() -> Written | None:
             written = changelog.write(number, values)
-            self._read[number] = written.last_offset
-            self._safe[number] = applied
+            if written is not None:
+                expected = self._read[number] + 1
+                if (written.first_offset, written.last_offset - expected + 1) != (
+                    expected,
+                    written.messages,
+                ):
+                    self._look_for_others(number, expected, written.last_offset + 1)
+                self._read[number] = written.last_offset
+                self._safe[number] = applied
             return written
 
         return write
+
+    def look_for_others(self, numbers: Iterable[int]) -> None:
+        """Looks whether somebody else has written to the changelogs of these partitions.
+
+        Raises:
+            Problem: another worker has claimed one of them.
+        """
+        for number, end in self._held().ends(numbers).items():
+            expected = self._read.get(number, end) + 1
+            if end > expected and number in self.owners:
+                self._look_for_others(number, expected, end)
+
+    def trim(self, number: int, offset: int) -> None:
+        """Deletes what a completed sweep has written again: all before its claim.
+
+        Raises:
+            Problem: another worker has claimed the partition, so nothing is ours to delete.
+        """
+        self.look_for_others([number])
+        self._held().delete_before(number, offset)
+
+    def _look_for_others(self, number: int, start: int, stop: int) -> None:
+        for value in self._held().read(number, start, stop):
+            claimed = claimed_by(value)
+            if claimed is not None and claimed[0] != self.owners.get(number):
+                raise _taken(number, f"slot {claimed[1]} has claimed it since")
+
+    def _held(self) -> Changelog:
+        if self._changelog is None:
+            raise RuntimeError("attach() comes before any work")
+        return self._changelog
 
     def _is_safe(self, number: int) -> bool:
         """Whether all that is in memory is in the changelog too."""
@@ -222,3 +313,11 @@ class SlabStore(base.Store):
 
     def __len__(self) -> int:
         return sum(len(restorer.memory) for restorer in self.restorers.values())
+
+
+def _taken(number: int, detail: str) -> Problem:
+    return Problem(
+        f"partition {number} was claimed by another worker",
+        detail,
+        "two workers have the same slot name, or this one was away for too long: start it again",
+    )

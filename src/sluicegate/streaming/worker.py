@@ -8,18 +8,17 @@ skips a leg.
 import asyncio
 import contextlib
 import gc
-import json
 import logging
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import faust
 import platformdirs
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import Message
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
@@ -30,24 +29,28 @@ from sluicegate.streaming.channel import StreamChannel
 from sluicegate.streaming.clients import confluent_config, faust_config
 from sluicegate.streaming.figures import WorkerFigures
 from sluicegate.streaming.identity import topic_identity
-from sluicegate.streaming.partition import Applied, Outbox, Partition
+from sluicegate.streaming.outgoing import Outgoing
 from sluicegate.streaming.reader import LegsReader
 from sluicegate.streaming.scoring import scoring_of
 from sluicegate.streaming.starts import log_bounds, next_offset
-from sluicegate.streaming.table import SAFE, Changelog, SlabStore
+from sluicegate.streaming.table import Changelog, SlabStore
 from sluicegate.streaming.topics import Topics
+from sluicegate.streaming.upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from sluicegate.streaming.partition import Partition
 
 log = logging.getLogger(__name__)
 
 TABLE = "accounts"
-GATHERED_ENOUGH = 8_192
-"""Arrivals that are sent on although more are to come."""
 PROGRESS_SECONDS = 0.01
 """How often the place is published while there is work; the router's lead hangs on it."""
 BREATH_SECONDS = 0.05
 """How long judging goes on before the event loop, which sends Faust's heartbeats, has its turn."""
 IDLE_SECONDS = 1.0
 STOP_SECONDS = 3.0
+LEAVE_SECONDS = 4.0
+"""So long the last checkpoints are waited for; without them the next owner applies some again."""
 
 
 class Worker:
@@ -59,26 +62,14 @@ class Worker:
         self.partitions: dict[int, Partition] = {}
         self._scoring = scoring_of(settings)
         self._config: dict[str, Any] = confluent_config(settings.broker, bootstrap)
-        self._producer = Producer(
-            {
-                **self._config,
-                **SAFE,
-                "queue.buffering.max.messages": 1_000_000,
-                "error_cb": self._client_failed,
-            }
-        )
-        self._outbox = Outbox(settings.topics.partitions)
-        self._outbox_since = 0.0
         self._reader: LegsReader | None = None
         self._failure: Exception | None = None
         self._stopping = asyncio.Event()
-        self._checkpoints: dict[int, asyncio.Task[None]] = {}
-        self._due_at: dict[int, float] = {}
-        self._legs_since: dict[int, int] = {}
-        self._published_at = 0.0
+        self._asked_to_stop_at: float | None = None
         self._rebalances = 0
         self._assigned_at = time.monotonic()
         self._figures = WorkerFigures(metrics)
+        self._outgoing = Outgoing(settings, self._config, self._figures, self._failed_elsewhere)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.app = self._application(bootstrap)
         self._channel = StreamChannel(self.app, maxsize=4)
@@ -108,10 +99,14 @@ class Worker:
         )
         self.store: SlabStore = self._table.data
         self.store.attach(
-            Changelog(self._config, self.topics.changelog),
+            Changelog(self._config, self.topics.changelog, self._waited_enough),
             settings.worker.slot,
             lambda: AccountMemory(settings.worker.accounts_per_partition),
         )
+        self._upkeep = Upkeep(
+            settings.worker, self.store, self._outgoing, self._figures,
+            failed=self._fail, give_up=self._waited_enough,
+        )  # fmt: skip
         self._declare_agents(ownership)
         self._declare_upkeep()
 
@@ -123,7 +118,7 @@ class Worker:
         """
         self._loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._stopping.set)
+            self._loop.add_signal_handler(number, self._stop)
         self.app.finalize()
         await self.app.start()
         crashed = asyncio.ensure_future(self.app.wait_until_stopped())
@@ -140,6 +135,16 @@ class Worker:
         failure = self._failure or self.app.crash_reason
         if failure is not None:
             raise failure
+
+    def _stop(self) -> None:
+        """Asked to stop; from now on no answer of the broker is waited for without end."""
+        self._asked_to_stop_at = self._asked_to_stop_at or time.monotonic()
+        self._stopping.set()
+
+    def _waited_enough(self) -> bool:
+        """Whether the broker had its chance to take the last checkpoints; asked in threads."""
+        asked = self._asked_to_stop_at
+        return asked is not None and time.monotonic() - asked > LEAVE_SECONDS
 
     def _application(self, bootstrap: str) -> faust.App:
         worker = self.settings.worker
@@ -193,11 +198,9 @@ class Worker:
         @self.app.timer(IDLE_SECONDS, name="upkeep")
         async def upkeep() -> None:
             """Says where the partitions stand, and takes the checkpoints that are due."""
-            self._publish_progress()
+            self._outgoing.publish_progress(self.partitions.values())
             self._figures.state(self.partitions.values(), self._reader.ends if self._reader else {})
-            for number in list(self.partitions):
-                if self._is_due(number):
-                    self._begin_checkpoint(number)
+            self._upkeep.look_around()
 
         @self.app.on_rebalance_complete.connect
         async def begin(*_: object, **__: object) -> None:
@@ -219,7 +222,7 @@ class Worker:
         """Starts reading the partitions that Faust assigned and restored."""
         rebalances = self._rebalances
         self._stop_reading()
-        await self._finish_checkpoints()
+        await self._upkeep.finish()
         identity = await asyncio.to_thread(topic_identity, self._config, self.topics.legs)
         if rebalances != self._rebalances:
             return  # all this is about to begin anew
@@ -241,9 +244,7 @@ class Worker:
             for number, partition in self.partitions.items()
         }
         now = time.monotonic()
-        for number in mine:
-            self._due_at[number] = now + self.settings.worker.checkpoint_seconds
-            self._legs_since[number] = 0
+        self._upkeep.begin(self.partitions.values())
         self._figures.restored(now - self._assigned_at)
         log.info(
             "holds partitions %s with %s accounts, reads on",
@@ -255,7 +256,7 @@ class Worker:
                 self._config, self.topics.legs, starts, self._deliver, self._failed_elsewhere
             )
             self._reader.start()
-        self._publish_progress()
+        self._outgoing.publish_progress(self.partitions.values())
         # Hundreds of thousands of objects live as long as the process, most of them of libraries:
         # looking through them again and again would hold the stream up.
         gc.freeze()
@@ -267,12 +268,9 @@ class Worker:
         self._stop_reading()
         self._assigned_at = time.monotonic()
         if self._failure is None:
-            self._publish_progress()
-            await self._finish_checkpoints()
-            for number in list(self.partitions):
-                self._begin_checkpoint(number)
-            await self._finish_checkpoints()
-        self._outbox.forget()
+            self._outgoing.publish_progress(self.partitions.values())
+            await self._upkeep.leave()
+        self._outgoing.forget_arrivals()
         self.partitions = {}
 
     def _stop_reading(self) -> None:
@@ -301,137 +299,46 @@ class Worker:
             if reader is not self._reader:
                 return  # the partitions have gone: their next owner reads this again
             self._apply(message)
-            if self._outbox_is_full():
-                self._send_arrivals()
+            if self._outgoing.is_full:
+                self._outgoing.send_arrivals()
             if time.monotonic() - breathed > BREATH_SECONDS:
-                self._producer.poll(0)
-                self._publish_progress()
+                self._outgoing.publish_progress(self.partitions.values())
                 await asyncio.sleep(0)
                 breathed = time.monotonic()
         backlog = self._channel.waiting
         if not backlog:
-            self._send_arrivals()
-        self._producer.poll(0)
-        if not backlog or time.monotonic() - self._published_at > PROGRESS_SECONDS:
-            self._publish_progress()
+            self._outgoing.send_arrivals()
+        self._outgoing.poll()
+        if not backlog or time.monotonic() - self._outgoing.published_at > PROGRESS_SECONDS:
+            self._outgoing.publish_progress(self.partitions.values())
         self._figures.turn(time.monotonic() - started)
-        for number in {message.partition() or 0 for message in messages} & self.partitions.keys():
-            if self._is_due(number):
-                self._begin_checkpoint(number)
+        self._upkeep.take_due({message.partition() or 0 for message in messages})
 
     def _apply(self, message: Message) -> None:
+        """Judges and remembers one message; whatever goes wrong names its place in the log."""
+        number, offset = message.partition() or 0, message.offset() or 0
         error = message.error()
         if error is not None:
             raise Problem(
-                f"partition {message.partition()} of {self.topics.legs} cannot be read on",
+                f"partition {number} of {self.topics.legs} cannot be read on",
                 error.str(),
                 "nothing is skipped: start the worker again, and it says where the state stands",
             )
-        partition = self.partitions[message.partition() or 0]
-        applied = partition.apply(message.offset() or 0, message.value(), self._scoring.scorer)
+        partition = self.partitions[number]
+        try:
+            applied = partition.apply(offset, message.value(), self._scoring.scorer)
+        except Exception:
+            log.error("stopped at partition %d offset %d of %s", number, offset, self.topics.legs)  # noqa: TRY400 - the error itself is told by _fail
+            raise
         if applied is None:
             return
         if len(applied.stepped.hits):
-            self._raise_alerts(partition.number, applied, message.timestamp()[1])
-        if not self._outbox.waiting:
-            self._outbox_since = time.monotonic()
-        self._outbox.add(partition, applied.stepped.arrivals)
-        self._legs_since[partition.number] += len(applied.legs)
+            currency, judged_at_ms = self.settings.contract.base_currency, message.timestamp()[1]
+            judged = alerts_of(applied, self._scoring.pattern_set, currency, judged_at_ms)
+            self._outgoing.tell(number, offset, judged)
+        self._outgoing.gather(partition, applied.stepped.arrivals)
+        self._upkeep.note(number, len(applied.legs))
         self._figures.applied(applied)
-
-    def _raise_alerts(self, partition: int, applied: Applied, detected_at_ms: int) -> None:
-        """Alerts lie in the partition of their account, which is that of its legs."""
-        currency = self.settings.contract.base_currency
-        for alert in alerts_of(applied, self._scoring.pattern_set, currency, detected_at_ms):
-            self._produce(
-                self.topics.stop_payment,
-                partition,
-                alert.model_dump_json().encode(),
-                key=alert.account.encode(),
-            )
-            self._figures.alert(alert)
-
-    def _outbox_is_full(self) -> bool:
-        gathered_ms = (time.monotonic() - self._outbox_since) * 1000
-        return self._outbox.waiting >= GATHERED_ENOUGH or (
-            self._outbox.waiting > 0 and gathered_ms > self.settings.worker.gather_ms
-        )
-
-    def _send_arrivals(self) -> None:
-        waiting = self._outbox.waiting
-        for target, value in self._outbox.drain():
-            self._produce(self.topics.legs, target, value)
-        self._figures.sent(waiting)
-
-    def _produce(self, topic: str, partition: int, value: bytes, key: bytes | None = None) -> None:
-        while True:
-            try:
-                self._producer.produce(
-                    topic, value, key, partition=partition, on_delivery=self._delivered
-                )
-            except BufferError:
-                self._producer.poll(0.05)
-            else:
-                return
-
-    def _delivered(self, error: object, message: Message) -> None:
-        """Runs in whatever thread polls or flushes."""
-        if error is not None and self._failure is None:
-            lost = Problem(f"a record for {message.topic()} was not taken", str(error))
-            self._failure = lost
-            self._failed_elsewhere(lost)
-
-    def _publish_progress(self) -> None:
-        """Tells the router how far each partition has come."""
-        if not self.partitions:
-            return
-        self._published_at = time.monotonic()
-        applied = {str(p.number): p.place.applied for p in self.partitions.values()}
-        progress = {
-            "worker": self.settings.worker.slot,
-            "at_ms": time.time_ns() // 1_000_000,
-            "applied": applied,
-        }
-        self._produce(self.topics.progress, 0, json.dumps(progress).encode())
-        self._producer.poll(0)
-
-    # Checkpoints.
-
-    def _is_due(self, number: int) -> bool:
-        if number in self._checkpoints or not self._legs_since.get(number):
-            return False
-        share = self.settings.worker.checkpoint_legs / max(1, len(self.partitions))
-        return time.monotonic() > self._due_at[number] or self._legs_since[number] >= share
-
-    def _begin_checkpoint(self, number: int) -> None:
-        """Takes the changed rows now; they are written while the stream goes on."""
-        self._send_arrivals()  # what the state has sent on must be in the log before the state is
-        write = self.store.take_checkpoint(self.partitions[number])
-        self._legs_since[number] = 0
-        self._due_at[number] = time.monotonic() + self.settings.worker.checkpoint_seconds
-
-        def flush_and_write() -> None:
-            started = time.monotonic()
-            self._producer.flush()
-            if self._failure is not None:
-                return  # an arrival or alert may be lost: the state must not say that it was sent
-            written = write()
-            self._figures.checkpoint(time.monotonic() - started, written.size)
-
-        async def watch() -> None:
-            try:
-                await asyncio.to_thread(flush_and_write)
-            except Exception as error:  # noqa: BLE001 - nobody awaits this task while streaming
-                self._failure = self._failure or error  # no other may follow a lost one
-                self._fail(error)
-            finally:
-                self._checkpoints.pop(number, None)
-
-        self._checkpoints[number] = asyncio.ensure_future(watch())
-
-    async def _finish_checkpoints(self) -> None:
-        while self._checkpoints:
-            await asyncio.wait(list(self._checkpoints.values()))
 
     # Failure.
 
@@ -447,10 +354,6 @@ class Worker:
         """The same, from another thread."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._fail, error)
-
-    def _client_failed(self, error: KafkaError) -> None:
-        """Librdkafka reconnects by itself; what it cannot mend comes with the delivery."""
-        log.warning("broker: %s", error.str())
 
 
 def run_worker(settings: Settings, bootstrap: str, metrics: Metrics) -> None:

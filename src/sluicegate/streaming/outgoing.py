@@ -1,0 +1,160 @@
+"""What a worker writes besides checkpoints: alerts, arrivals, failed judgements, progress."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from sluicegate.domain.alert import Alert
+from sluicegate.errors import Problem
+from sluicegate.memory.accounts import Records
+from sluicegate.settings import Settings
+from sluicegate.streaming.figures import WorkerFigures
+from sluicegate.streaming.partition import Outbox, Partition
+from sluicegate.streaming.table import SAFE
+from sluicegate.streaming.topics import Topics
+from sluicegate.streaming.unjudged import JUDGEMENT_FAILED, UnjudgedLeg
+
+log = logging.getLogger(__name__)
+
+GATHERED_ENOUGH: Final = 8_192
+"""Arrivals that are sent on although more are to come."""
+FLUSH_TURN_SECONDS: Final = 0.2
+
+
+class Outgoing:
+    """The worker's producer; `failed` is told, from any thread, when a record was not taken."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        config: dict[str, Any],
+        figures: WorkerFigures,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._settings = settings
+        self._topics = Topics.of(settings)
+        self._figures = figures
+        self._tell_failed = failed
+        self._outbox = Outbox(settings.topics.partitions)
+        self._outbox_since = 0.0
+        self.failure: Exception | None = None
+        """The first record that was not taken: nothing may be called safe after it."""
+        self.published_at = 0.0
+        """When the progress was published last, by the monotonic clock."""
+        self._producer = Producer(
+            {
+                **config,
+                **SAFE,
+                "queue.buffering.max.messages": 1_000_000,
+                "error_cb": _client_failed,
+            }
+        )
+
+    # Arrivals are gathered: each message costs the broker a third of a millisecond.
+
+    def gather(self, origin: Partition, arrivals: Records) -> None:
+        """Takes arrivals on their way; they are sent when they are enough, or old enough."""
+        if not self._outbox.waiting:
+            self._outbox_since = time.monotonic()
+        self._outbox.add(origin, arrivals)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the arrivals gathered should go now."""
+        gathered_ms = (time.monotonic() - self._outbox_since) * 1000
+        return self._outbox.waiting >= GATHERED_ENOUGH or (
+            self._outbox.waiting > 0 and gathered_ms > self._settings.worker.gather_ms
+        )
+
+    def send_arrivals(self) -> None:
+        """Sends on all that is gathered."""
+        waiting = self._outbox.waiting
+        for target, value in self._outbox.drain():
+            self._produce(self._topics.legs, value, partition=target)
+        self._figures.sent(waiting)
+
+    def forget_arrivals(self) -> None:
+        """Drops what is gathered: its partitions have gone, their next owner sends it."""
+        self._outbox.forget()
+
+    # The rest goes at once.
+
+    def tell(self, partition: int, offset: int, judged: Iterable[Alert | UnjudgedLeg]) -> None:
+        """Sends the alerts of one legs message, and what could not be judged of it.
+
+        Alerts lie in the partition of their account, which is that of its legs.
+        """
+        for each in judged:
+            if isinstance(each, Alert):
+                key, value = each.account.encode(), each.model_dump_json().encode()
+                self._produce(self._topics.stop_payment, value, key=key, partition=partition)
+                self._figures.alert(each)
+            else:
+                self._keep_unjudged(partition, offset, each)
+
+    def _keep_unjudged(self, partition: int, offset: int, leg: UnjudgedLeg) -> None:
+        log.error("pattern %r failed on a leg: %s", leg.pattern, leg.error)
+        headers = {
+            "reason": JUDGEMENT_FAILED,
+            "field": leg.pattern,
+            "detail": leg.error[:1000],
+            "source_topic": self._topics.legs,
+            "source_partition": str(partition),
+            "source_offset": str(offset),
+        }
+        self._produce(
+            self._topics.dead_letter,
+            leg.model_dump_json().encode(),
+            key=leg.account.encode(),
+            headers=[(name, text.encode()) for name, text in headers.items()],
+        )
+        self._figures.unjudged(leg.pattern)
+
+    def publish_progress(self, partitions: Iterable[Partition]) -> None:
+        """Tells the router how far each partition has come."""
+        applied = {str(each.number): each.place.applied for each in partitions}
+        if not applied:
+            return
+        self.published_at = time.monotonic()
+        progress = {
+            "worker": self._settings.worker.slot,
+            "at_ms": time.time_ns() // 1_000_000,
+            "applied": applied,
+        }
+        self._produce(self._topics.progress, json.dumps(progress).encode(), partition=0)
+        self.poll()
+
+    def poll(self) -> None:
+        """Lets the producer tell what was delivered."""
+        self._producer.poll(0)
+
+    def flush(self, give_up: Callable[[], bool]) -> bool:
+        """Waits until all is acknowledged; False if it gave up, or a record was not taken."""
+        while self._producer.flush(FLUSH_TURN_SECONDS):
+            if self.failure is not None or give_up():
+                return False
+        return self.failure is None
+
+    def _produce(self, topic: str, value: bytes, **options: Any) -> None:  # noqa: ANN401 - librdkafka's own
+        while True:
+            try:
+                self._producer.produce(topic, value, on_delivery=self._delivered, **options)
+            except BufferError:
+                self._producer.poll(0.05)
+            else:
+                return
+
+    def _delivered(self, error: object, message: Message) -> None:
+        """Runs in whatever thread polls or flushes."""
+        if error is not None and self.failure is None:
+            self.failure = Problem(f"a record for {message.topic()} was not taken", str(error))
+            self._tell_failed(self.failure)
+
+
+def _client_failed(error: KafkaError) -> None:
+    """Librdkafka reconnects by itself; what it cannot mend comes with the delivery."""
+    log.warning("broker: %s", error.str())

@@ -1,0 +1,171 @@
+"""Keeps the changelogs of a worker's partitions: checkpoints when due, sweeps, foreign claims.
+
+A sweep writes every row again over a configured period, a share with each checkpoint, behind a
+claim of its own; what lies before that claim is then no longer needed and is deleted.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from sluicegate.settings import WorkerSettings
+from sluicegate.streaming.figures import WorkerFigures
+from sluicegate.streaming.outgoing import Outgoing
+from sluicegate.streaming.partition import Partition
+from sluicegate.streaming.table import SlabStore
+
+WATCH_SECONDS: Final = 5.0
+"""How often the changelogs are looked at for claims of others."""
+
+
+@dataclass(slots=True)
+class Sweep:
+    """One pass over the rows of a partition. Pure; seconds by any clock that never goes back."""
+
+    rows: int
+    """Rows when it began; later ones are written anyway, because they are new."""
+    began: float
+    next_row: int = 0
+    claim_offset: int | None = None
+    """Where its claim lies in the changelog: what is before it may go when all rows are after."""
+
+    def share(self, now: float, period: float) -> range:
+        """Rows to write with the checkpoint of now."""
+        passed = min(1.0, (now - self.began) / period)
+        until = int(self.rows * passed)
+        due = range(self.next_row, until)
+        self.next_row = max(self.next_row, until)
+        return due
+
+    def is_complete(self, now: float, period: float) -> bool:
+        """Whether every row was given out."""
+        return now - self.began >= period and self.next_row >= self.rows
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is known of one partition."""
+
+    partition: Partition
+    due_at: float
+    legs: int = 0
+    """Applied since the last checkpoint."""
+    sweep: Sweep | None = None
+    writing: asyncio.Task[None] | None = None
+
+
+class Upkeep:
+    """Takes checkpoints on the event loop, writes them in threads; `failed` is told of errors."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        store: SlabStore,
+        outgoing: Outgoing,
+        figures: WorkerFigures,
+        *,
+        failed: Callable[[Exception], None],
+        give_up: Callable[[], bool],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._outgoing = outgoing
+        self._figures = figures
+        self._failed = failed
+        self._give_up = give_up
+        self._kept: dict[int, _Kept] = {}
+        self._watch: asyncio.Task[None] | None = None
+        self._watched_at = time.monotonic()
+
+    def begin(self, partitions: Iterable[Partition]) -> None:
+        """These partitions are held from now on; their checkpoints fall due one after the other."""
+        held = list(partitions)
+        now, seconds = time.monotonic(), self._settings.checkpoint_seconds
+        self._kept = {
+            partition.number: _Kept(partition, now + seconds * (index + 1) / len(held))
+            for index, partition in enumerate(held)
+        }
+
+    def note(self, number: int, legs: int) -> None:
+        """So many legs were applied to a partition."""
+        self._kept[number].legs += legs
+
+    def take_due(self, numbers: Iterable[int]) -> None:
+        """Begins those checkpoints of these partitions that are due."""
+        for number in numbers:
+            kept = self._kept.get(number)
+            if kept is not None and self._is_due(kept):
+                self._begin(kept)
+
+    def look_around(self) -> None:
+        """Takes what is due, and now and then looks for claims of other workers."""
+        self.take_due(self._kept)
+        now = time.monotonic()
+        if now - self._watched_at > WATCH_SECONDS and (self._watch is None or self._watch.done()):
+            self._watched_at = now
+            idle = [number for number, kept in self._kept.items() if kept.writing is None]
+            self._watch = asyncio.ensure_future(
+                self._told(lambda: self._store.look_for_others(idle))
+            )
+
+    async def finish(self) -> None:
+        """Waits for the checkpoints that are being written."""
+        while writing := [kept.writing for kept in self._kept.values() if kept.writing]:
+            await asyncio.wait(writing)
+
+    async def leave(self) -> None:
+        """Writes the last checkpoints; the partitions are held no longer."""
+        await self.finish()
+        for kept in self._kept.values():
+            self._begin(kept)
+        await self.finish()
+        self._kept = {}
+
+    def _is_due(self, kept: _Kept) -> bool:
+        if kept.writing is not None or not kept.legs:
+            return False
+        share = self._settings.checkpoint_legs / len(self._kept)
+        return time.monotonic() > kept.due_at or kept.legs >= share
+
+    def _begin(self, kept: _Kept) -> None:
+        """Takes the changed rows now; they are written while the stream goes on."""
+        self._outgoing.send_arrivals()  # what the state has sent on goes into the log before it
+        now, period = time.monotonic(), self._settings.sweep_seconds
+        begins = kept.sweep is None
+        sweep = kept.sweep = kept.sweep or Sweep(len(kept.partition.memory), now)
+        kept.partition.memory.mark(sweep.share(now, period))
+        is_last = sweep.is_complete(now, period)
+        write = self._store.take_checkpoint(kept.partition, claims=begins)
+        kept.legs = 0
+        kept.due_at = now + self._settings.checkpoint_seconds
+
+        def flush_and_write() -> None:
+            started = time.monotonic()
+            if not self._outgoing.flush(self._give_up):
+                return  # an arrival or alert may be lost: the state must not say that it was sent
+            written = write()
+            if written is None:
+                return
+            if begins:
+                sweep.claim_offset = written.first_offset
+            if is_last and sweep.claim_offset is not None:
+                self._store.trim(kept.partition.number, sweep.claim_offset)
+                kept.sweep = None
+            self._figures.checkpoint(time.monotonic() - started, written.size)
+
+        async def write_it() -> None:
+            try:
+                await self._told(flush_and_write)
+            finally:
+                kept.writing = None
+
+        kept.writing = asyncio.ensure_future(write_it())
+
+    async def _told(self, work: Callable[[], None]) -> None:
+        """Runs in a thread; an error is told, since nobody awaits it while streaming."""
+        try:
+            await asyncio.to_thread(work)
+        except Exception as error:  # noqa: BLE001 - told
+            self._failed(error)

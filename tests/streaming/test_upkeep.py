@@ -1,0 +1,32 @@
+"""Sweeps: every row is written again over a period, each once."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluicegate.streaming.upkeep import Sweep
+
+PERIOD = 100.0
+
+
+@given(st.integers(0, 5_000), st.lists(st.floats(0, 40), min_size=1, max_size=30))
+def test_a_sweep_gives_out_each_row_once(rows: int, pauses: list[float]) -> None:
+    sweep, now = Sweep(rows, 7.0), 7.0
+    given_out: list[int] = []
+    for pause in pauses:
+        now += pause
+        given_out += sweep.share(now, PERIOD)
+        assert sweep.is_complete(now, PERIOD) == (now - 7.0 >= PERIOD)
+    assert given_out == list(range(len(given_out)))
+    if now - 7.0 >= PERIOD:
+        assert len(given_out) == rows
+
+
+def test_a_sweep_goes_on_in_step_with_time() -> None:
+    sweep = Sweep(1_000, 0.0)
+    assert sweep.share(25.0, PERIOD) == range(250)
+    assert sweep.share(26.0, PERIOD) == range(250, 260)
+    assert not sweep.is_complete(99.0, PERIOD)
+    assert sweep.share(250.0, PERIOD) == range(260, 1_000)
+    assert sweep.is_complete(250.0, PERIOD)
