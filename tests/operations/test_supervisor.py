@@ -109,6 +109,25 @@ def test_a_crash_loop_is_an_error_in_the_log(caplog: pytest.LogCaptureFixture) -
     assert "does not stay up: 4 times in a row" in caplog.text
 
 
+def test_a_child_knows_how_often_it_was_started_again(tmp_path: Path) -> None:
+    code = (
+        "from sluicegate.operations.metrics import Metrics, Part\n"
+        "shown = Metrics(Part.WORKER).registry.get_sample_value('sluicegate_restarts')\n"
+        "print(shown, flush=True)\n"
+        "raise SystemExit(1)"
+    )
+    log_file = tmp_path / "part.log"
+    with Supervisor([[Plan("part", (sys.executable, "-c", code), {}, log_file)]]) as supervisor:
+        now = time.monotonic()
+        for _ in range(2):
+            wait_for_death(supervisor.pid("part"))
+            supervisor.look(now)
+            now += 100.0
+            supervisor.look(now)
+        wait_for_death(supervisor.pid("part"))
+    assert log_file.read_text().split() == ["0.0", "1.0", "2.0"]
+
+
 def test_a_child_that_is_held_back_starts_when_it_is_released() -> None:
     plans = [[plan("late", SLEEP)], [plan("early", SLEEP)]]
     with Supervisor(plans, held=["late"]) as supervisor:

@@ -16,11 +16,21 @@ def start(place: Place, low: int, high: int, identity: dict[str, str] | None = N
     return next_offset(place, 3, TOPIC, identity or HERE, (low, high))
 
 
-@pytest.mark.parametrize(("low", "high"), [(0, 0), (0, 9), (7, 7), (7, 9)])
-def test_a_fresh_partition_starts_at_the_logs_first_offset(low: int, high: int) -> None:
+@pytest.mark.parametrize("high", [0, 9])
+def test_a_fresh_partition_starts_at_the_logs_first_offset(high: int) -> None:
     place = Place()
-    assert start(place, low, high) == low
-    assert place == Place(applied=low - 1, topics=HERE)
+    assert start(place, 0, high) == 0
+    assert place == Place(applied=-1, topics=HERE)
+
+
+@pytest.mark.parametrize("high", [7, 9])
+def test_a_log_without_its_beginning_makes_no_fresh_state(high: int) -> None:
+    """The changelog was emptied: what was remembered is gone, and nobody may pass over that."""
+    with pytest.raises(
+        Problem, match="no state of partition 3, and topic legs begins at 7"
+    ) as told:
+        start(Place(), 7, high)
+    assert "state rebuild" in told.value.hint
 
 
 def test_a_fresh_partition_that_was_checkpointed_starts_there_again() -> None:
@@ -40,7 +50,7 @@ def refused(place: Place, low: int, high: int, identity: dict[str, str] | None =
         start(place, low, high, identity)
     assert place == before
     assert "partition 3 stands at offset 42" in problem.value.detail
-    assert "rebuild the state" in problem.value.hint
+    assert "`sluicegate state rebuild`" in problem.value.hint
     return problem.value
 
 
@@ -60,3 +70,4 @@ def test_a_log_that_ends_before_the_state_is_refused() -> None:
 def test_a_log_of_another_topic_or_cluster_is_refused(other: dict[str, str]) -> None:
     problem = refused(Place(applied=42, topics=HERE), low=0, high=60, identity=other)
     assert "is not the one" in problem.fact
+    assert "`sluicegate state adopt`" in problem.hint

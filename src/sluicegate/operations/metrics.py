@@ -1,5 +1,6 @@
 """Every figure that is shown to Prometheus, once: name, kind, labels, unit and meaning."""
 
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -50,11 +51,21 @@ class Metric:
     labels: tuple[str, ...] = ()
 
 
+RESTARTS_VARIABLE = "SLUICEGATE_RESTARTS"
+"""By it a supervisor tells its child how often it has died before."""
+
 EVERY = tuple(Part)
 ROUTER, WORKER, LIAISON = ((part,) for part in Part)
 COUNTER, GAUGE, HISTOGRAM = MetricKind
 
 METRICS: tuple[Metric, ...] = (
+    Metric(
+        EVERY,
+        GAUGE,
+        "sluicegate_restarts",
+        "starts",
+        "how often the supervisor had to start this part again; rising: it does not stay up",
+    ),
     Metric(EVERY, GAUGE, "sluicegate_build_info", "1", "version that runs", ("version", "part")),
     Metric(
         EVERY,
@@ -256,6 +267,8 @@ class Metrics:
                 self._add(metric)
         if sys.platform == "linux":
             ProcessCollector(registry=self.registry)
+        restarts = float(os.environ.get(RESTARTS_VARIABLE, "0"))
+        self.gauge("sluicegate_restarts").set(restarts)
         self.gauge("sluicegate_build_info", version=version("sluicegate"), part=part.value).set(1)
 
     def counter(self, name: str, **labels: str) -> Counter:

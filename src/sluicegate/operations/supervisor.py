@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from sluicegate.operations.guard import Guard
+from sluicegate.operations.metrics import RESTARTS_VARIABLE
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ class _Child:
                 )
                 self._process = subprocess.Popen(
                     self.plan.command,
-                    env=os.environ | self.plan.environment,
+                    env=os.environ | self.plan.environment | {RESTARTS_VARIABLE: str(self.deaths)},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,

@@ -135,7 +135,7 @@ class Restorer:
             raise Problem(
                 "the changelog has lost a checkpoint",
                 f"checkpoint {number} follows {self.number}",
-                "what changed in between is not known: rebuild the state from the legs log",
+                "what changed in between is not known: `sluicegate state rebuild`",
             )
         for chunk in self._staged:
             if chunk.state:
@@ -164,7 +164,7 @@ class _Chunk:
             raise Problem(
                 f"the checkpoint has row layout {layout}, this version reads {LAYOUT_VERSION}",
                 "account rows of another layout are never guessed at",
-                "run the version that wrote it, or rebuild the state from the legs log",
+                "run the version that wrote it, or `sluicegate state rebuild`",
             )
         start = _CHUNK.size + state_length
         if len(value) < start or (len(value) - start) % ROW.itemsize:

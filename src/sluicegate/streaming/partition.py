@@ -61,7 +61,7 @@ class Partition:
             raise Problem(
                 f"legs partition {self.number} has a hole",
                 f"offset {offset} came after {self.place.applied}",
-                "the log lost records: rebuild the state from the transactions",
+                "the log lost records: `sluicegate state rebuild`",
             )
         batch = unpack(value)
         new = self._new_records(offset, batch)
@@ -89,7 +89,7 @@ class Partition:
                     f"the batch at offset {offset} follows position {link.previous} of "
                     f"{batch.source.name.lower()} partition {link.partition}; "
                     f"the last one applied is {last}",
-                    "a batch was lost between writer and log: rebuild the state",
+                    "a batch was lost between writer and log: `sluicegate state rebuild`",
                 )
             repeated |= link.first <= last
         return self._unrepeated(batch) if repeated else None

@@ -1,17 +1,19 @@
 """Where to read a legs log on; and when the state must not be read on from this log."""
 
-from typing import Any
+from typing import Any, Final
 
 from confluent_kafka import Consumer, TopicPartition
 
 from sluicegate.errors import Problem
 from sluicegate.streaming.checkpoint import Place
 
+REBUILD: Final = "`sluicegate state rebuild` makes the state anew from the transactions"
+
 
 def next_offset(
     place: Place, number: int, topic: str, identity: dict[str, str], bounds: tuple[int, int]
 ) -> int:
-    """The offset after the last one applied; a fresh partition begins at the log's first.
+    """The offset after the last one applied; a fresh partition begins at the log's start, 0.
 
     `bounds` are first offset and end of the log of partition `number`; `identity` says which
     log it is.
@@ -21,26 +23,31 @@ def next_offset(
     """
     low, high = bounds
     if place.applied < 0 and not place.topics:
-        place.applied = low - 1
+        if low > 0:
+            raise Problem(
+                f"there is no state of partition {number}, and topic {topic} begins at {low}",
+                "the changelog was emptied, or legs were deleted before any worker read them",
+                REBUILD,
+            )
         place.topics = identity
     where = f"the state of partition {number} stands at offset {place.applied}"
     if place.topics != identity:
         raise Problem(
             f"topic {topic} is not the one that the account memory was made from",
             f"{where} of {place.topics}; the topic there now is {identity}",
-            "rebuild the state from the transactions, or give the state's own topic back",
+            f"{REBUILD}; if the logs were moved here as they are, `sluicegate state adopt`",
         )
     if place.applied + 1 < low:
         raise Problem(
             f"topic {topic} has lost legs that were not yet applied",
             f"{where}, but the log begins at {low}",
-            "rebuild the state from the transactions; keep legs for longer (retention)",
+            f"{REBUILD}; keep legs for longer (retention)",
         )
     if place.applied + 1 > high:
         raise Problem(
             f"topic {topic} is shorter than what was applied from it",
             f"{where}, but the log ends at {high}",
-            "the topic was emptied or restored: rebuild the state from the transactions",
+            f"the topic was emptied or restored: {REBUILD}",
         )
     return place.applied + 1
 
