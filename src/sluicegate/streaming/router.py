@@ -42,6 +42,9 @@ FIRST_SECONDS: Final = 1.0
 """How long the first records of a partition are waited for."""
 COMPLAIN_SECONDS: Final = 5.0
 FLUSH_SECONDS: Final = 60.0
+FLUSH_TURN_SECONDS: Final = 0.2
+LEAVE_SECONDS: Final = 3.0
+"""So long acknowledgements are waited for when the router is to end."""
 GAPLESS: Final[dict[str, Any]] = {
     "acks": "all",
     "enable.idempotence": True,
@@ -373,12 +376,19 @@ class Router:
             readers.append(open_reader(self._config, topic, place.partition, back, high))
         return readers, chains
 
-    def _commit(self, readers: Sequence[SourceReader]) -> None:
-        """Commits the places reached, after all that was sent is acknowledged."""
-        left = self._producer.flush(FLUSH_SECONDS)
+    def _is_flushed(self) -> bool:
+        """Whether all that was sent is acknowledged; waited for, but not without end."""
+        until = time.monotonic() + FLUSH_SECONDS
+        while self._producer.flush(FLUSH_TURN_SECONDS) and time.monotonic() < until:
+            if self._stop.is_set():
+                until = min(until, time.monotonic() + LEAVE_SECONDS)
         if self._failure is not None:
             raise self._failure
-        if left:
+        return len(self._producer) == 0
+
+    def _commit(self, readers: Sequence[SourceReader]) -> None:
+        """Commits the places reached, after all that was sent is acknowledged."""
+        if not self._is_flushed():
             return  # the broker is away: librdkafka goes on trying, nothing is committed
         places = [
             TopicPartition(
