@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COMMANDS = (
     *("up", "broker", "topics create", "topics check", "router", "worker", "liaison"),
     *("simulate", "replay", "score", "demo", "bench", "config check"),
+    *("dead-letter list", "dead-letter show", "dead-letter replay"),
 )
 SHIPPED = (Path(__file__).parents[1] / "config" / "patterns.toml").read_text(encoding="utf-8")
 

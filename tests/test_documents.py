@@ -24,7 +24,7 @@ PAGES = sorted(
     for page in ROOT.glob(where)
 )
 COMMAND_PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/operations.md")
-GROUPS = ("topics", "config")
+GROUPS = ("topics", "config", "dead-letter")
 MADE_LATER = ("docs/benchmarks/",)
 """Written by `make bench`; a checkout may not have it yet."""
 HOSTS = {"keepachangelog.com", "semver.org"}
@@ -55,7 +55,7 @@ def _commands(page: str) -> Iterator[list[str]]:
 
 def _names(words: list[str]) -> list[str]:
     """The command in words: one name, or two for a command of a group."""
-    named = [word for word in words if re.fullmatch("[a-z]+", word)]
+    named = [word for word in words if re.fullmatch("[a-z]+(-[a-z]+)*", word)]
     return named[: 2 if named and named[0] in GROUPS else 1]
 
 
@@ -87,7 +87,7 @@ def test_every_command_and_option_on_a_page_exists(page: str) -> None:
 
 
 def test_the_readme_tells_of_every_command() -> None:
-    listed = set(re.findall(r"^│ ([a-z]+) ", _help(), re.MULTILINE))
+    listed = set(re.findall(r"^│ ([a-z][a-z-]*) ", _help(), re.MULTILINE))
     assert {"up", "demo", "score"} <= listed
     told = {_names(words)[0] for words in _commands("README.md") if _names(words)}
     assert listed - told == set()

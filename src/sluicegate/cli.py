@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 refused or failed with a reason, 2 wrong usage.
 
 import contextlib
 import os
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from sluicegate.errors import Problem
+from sluicegate.options import Broker, reached, settings_of
+from sluicegate.tools import dead_letter_app
 
 if TYPE_CHECKING:
     from sluicegate.settings import Settings
@@ -36,12 +37,7 @@ topics_app = typer.Typer(help="Make the topics, or check them.", no_args_is_help
 config_app = typer.Typer(help="Check the settings and the patterns.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
 app.add_typer(config_app, name="config")
-
-
-def _addresses(value: str | None) -> str | None:
-    if value is not None and not re.fullmatch(r"[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*", value):
-        raise typer.BadParameter(f"{value!r} is not host:port, or several with commas")
-    return value
+app.add_typer(dead_letter_app, name="dead-letter")
 
 
 def _above_zero(value: float | None) -> float | None:
@@ -50,15 +46,6 @@ def _above_zero(value: float | None) -> float | None:
     return value
 
 
-Broker = Annotated[
-    str | None,
-    typer.Option(
-        "--broker",
-        metavar="HOST:PORT",
-        help="Kafka to use instead of the configured one; several addresses with commas.",
-        callback=_addresses,
-    ),
-]
 Slot = Annotated[
     str | None, typer.Option(metavar="NAME", help="Stable name, unique among those that run.")
 ]
@@ -100,7 +87,7 @@ def up(
     """
     from sluicegate.operations.up import run_up
 
-    settings = _settings(context, broker)
+    settings = settings_of(context, broker)
     _check_patterns(settings)
     run_up(settings, workers)
 
@@ -118,7 +105,7 @@ def broker(
     """Run the embedded Kafka broker in the foreground; Ctrl-C stops it, its records stay."""
     from sluicegate.operations.broker import run_broker
 
-    asked = _settings(context).broker
+    asked = settings_of(context).broker
     run_broker(data_dir or asked.data_dir, asked.port if port is None else port)
 
 
@@ -129,7 +116,7 @@ def topics_create(context: typer.Context, broker: Broker = None) -> None:
     """Make the topics that are missing; those that exist are left as they are."""
     from sluicegate.streaming.topics import create_topics
 
-    settings, bootstrap = _reached(context, broker)
+    settings, bootstrap = reached(context, broker)
     for made in create_topics(settings, bootstrap):
         typer.echo(f"{made.name}: {'created' if made.created else 'is there'}")
 
@@ -141,7 +128,7 @@ def topics_check(context: typer.Context, broker: Broker = None) -> None:
     """Say what differs between the topics and what the settings ask for; 1 if anything does."""
     from sluicegate.streaming.topics import check_topics
 
-    settings, bootstrap = _reached(context, broker)
+    settings, bootstrap = reached(context, broker)
     differences = check_topics(settings, bootstrap)
     for difference in differences:
         typer.echo(difference)
@@ -209,7 +196,7 @@ def simulate(
         return
     from sluicegate.operations.simulate import send_simulation
 
-    settings, bootstrap = _reached(context, broker)
+    settings, bootstrap = reached(context, broker)
     send_simulation(
         settings, bootstrap, truth, seed=seed, history=history, rate=rate, seconds=seconds
     )
@@ -241,7 +228,7 @@ def replay(
     from sluicegate.operations.parts import stop_on_signals
 
     events = read_events(file, columns=columns, timezone=timezone)
-    settings, bootstrap = _reached(context, broker)
+    settings, bootstrap = reached(context, broker)
     replay(settings, bootstrap, events, speed=speed, rate=rate, stop=stop_on_signals())
 
 
@@ -273,7 +260,7 @@ def score(
     from sluicegate.operations.progress import counted
 
     if events is None:
-        settings, bootstrap = _reached(context, broker)
+        settings, bootstrap = reached(context, broker)
         with counted("legs messages") as progress:
             retraced = score_legs(settings, bootstrap, out, progress)
         for partition, digest in retraced.digests.items():
@@ -282,7 +269,7 @@ def score(
         return
     with counted("transactions") as progress:
         scored = score_file(
-            _settings(context), events, out, columns=columns, timezone=timezone, progress=progress
+            settings_of(context), events, out, columns=columns, timezone=timezone, progress=progress
         )
     for sentence in scored.summary:
         typer.echo(sentence)
@@ -322,7 +309,7 @@ def demo(
     from sluicegate.operations.demo import Wishes, run_demo
 
     wishes = Wishes(seconds, report, seed, rate, history, language, broker)
-    settings = _settings(context)
+    settings = settings_of(context)
     _check_patterns(settings)
     raise typer.Exit(run_demo(settings, wishes))
 
@@ -338,7 +325,7 @@ def bench(
     """Measure throughput, latency and memory of the pipeline on this machine."""
     from sluicegate.operations.bench import run_bench
 
-    run_bench(_settings(context), report=report, short=short)
+    run_bench(settings_of(context), report=report, short=short)
 
 
 @config_app.command(
@@ -348,36 +335,13 @@ def config_check(context: typer.Context) -> None:
     """Print the settings in force, and check them and the patterns as a whole."""
     from sluicegate.operations.inspection import in_force, mistakes
 
-    settings = _settings(context)
+    settings = settings_of(context)
     typer.echo(in_force(settings, context.obj), nl=False)
     found = mistakes(settings)
     for mistake in found:
         typer.echo(mistake, err=True)
     if found:
         raise typer.Exit(1)
-
-
-def _settings(context: typer.Context, broker: str | None = None) -> "Settings":
-    """The settings, with the broker of the command line in place of the configured one."""
-    from sluicegate.settings import load_settings
-
-    settings = load_settings(context.obj)
-    if broker is None:
-        return settings
-    return settings.model_copy(
-        update={"broker": settings.broker.model_copy(update={"bootstrap": broker})}
-    )
-
-
-def _reached(context: typer.Context, broker: str | None) -> "tuple[Settings, str]":
-    """Settings, and the address of a broker that answers."""
-    from sluicegate.operations.parts import bootstrap_of
-    from sluicegate.streaming.clients import wait_for_broker
-
-    settings = _settings(context, broker)
-    bootstrap = bootstrap_of(settings.broker)
-    wait_for_broker(settings, bootstrap, lambda sentence: typer.echo(sentence, err=True))
-    return settings, bootstrap
 
 
 def _check_patterns(settings: "Settings") -> None:
@@ -393,7 +357,7 @@ def _run_part(
     from sluicegate.operations.metrics import Part
     from sluicegate.operations.parts import bootstrap_of, run_part
 
-    settings = _settings(context, broker)
+    settings = settings_of(context, broker)
     if slot is not None:
         section = getattr(settings, name).model_copy(update={"slot": slot})
         settings = settings.model_copy(update={name: section})
