@@ -42,7 +42,10 @@ class Bank:
     def __init__(self, bootstrap: str, prefix: str) -> None:
         self.bootstrap = bootstrap
         self.prefix = prefix
-        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 1})
+        # Idempotent: what is tried again while a topic is being made must not change its place.
+        self._producer = Producer(
+            {"bootstrap.servers": bootstrap, "linger.ms": 1, "enable.idempotence": True}
+        )
 
     def create_topics(self) -> None:
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
