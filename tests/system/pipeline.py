@@ -109,7 +109,12 @@ class Pipeline:
         self._parts: list[Part] = []
         create_topics(self.settings, bootstrap)
         self._producer = Producer(
-            {"bootstrap.servers": bootstrap, "message.max.bytes": 8 * 2**20, "log_level": 0}
+            {
+                "bootstrap.servers": bootstrap,
+                "message.max.bytes": 8 * 2**20,
+                "enable.idempotence": True,  # the order stays, whatever is tried again
+                "log_level": 0,
+            }
         )
         self._consumer = Consumer(
             {
