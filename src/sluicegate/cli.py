@@ -328,6 +328,35 @@ def bench(
     run_bench(settings_of(context), report=report, short=short)
 
 
+@app.command(epilog="Example: [bold]sluicegate torture --kills 100 --seed 1[/bold]")
+def torture(
+    context: typer.Context,
+    kills: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Of workers, routers and liaison together.")
+    ] = 100,
+    seed: Seed = 1,
+    rate: Annotated[
+        float, typer.Option(metavar="R", callback=_above_zero, help="Transactions a second.")
+    ] = 1_000,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Leave all records and logs here.")
+    ] = None,
+) -> None:
+    """Kill, stop, freeze and starve the pipeline while it works, and prove that it is exact.
+
+    On a broker of its own that is killed too. 0 only if no transaction was lost or counted twice,
+    and state, arrivals, alerts and database are those of a replay of the logs.
+    """
+    from sluicegate.operations.torture import Wishes, run_torture
+
+    settings = settings_of(context)
+    _check_patterns(settings)
+    raise typer.Exit(run_torture(settings, Wishes(kills, seed, rate, report, keep)))
+
+
 @config_app.command(
     "check", epilog="Example: [bold]sluicegate --config bank.toml config check[/bold]"
 )

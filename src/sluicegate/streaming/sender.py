@@ -35,7 +35,7 @@ class Sender:
             "queue.buffering.max.messages": 200_000,
             "delivery.report.only.error": True,
             "on_delivery": lambda error, _message: _note(failures, error),
-            "log_level": 3,  # that a broker just started is not ready yet is no news
+            "log_level": 2,  # that a broker just started or away is not ready is no news
         }
         self._producer = Producer(config)
         if self._topic not in self._producer.list_topics(timeout=METADATA_SECONDS).topics:
