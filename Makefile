@@ -1,6 +1,6 @@
 # Needs Python 3.11 to 3.13 and make; everything else is fetched into .venv and the user's cache.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench torture
+.PHONY: help setup demo test check bench torture fuzz
 BIN := .venv/bin
 
 # A recipe ends in exec, so that Ctrl-C reaches the program itself and make adds nothing to it.
@@ -15,6 +15,7 @@ help:
 	@echo 'make bench   measure throughput and latency; REPORT=bench.json SHORT=1'
 	@echo 'make torture kill, stop and freeze the parts and the broker, and prove all exact;'
 	@echo '             KILLS=100 SEED=1 REPORT=torture.json'
+	@echo 'make fuzz    malformed messages through decoder and model; N=1000000 SEED=1'
 
 setup:
 	@tools/setup.sh
@@ -41,3 +42,7 @@ bench: setup
 torture: setup
 	@exec $(BIN)/sluicegate torture $(if $(KILLS),--kills '$(KILLS)') $(if $(SEED),--seed '$(SEED)') \
 	    $(if $(REPORT),--report '$(REPORT)')
+
+fuzz: setup
+	@exec $(BIN)/python -m tests.streaming.fuzz $(if $(N),--messages '$(N)') \
+	    $(if $(SEED),--seed '$(SEED)')
