@@ -13,7 +13,7 @@ import typer
 
 from sluicegate.errors import Problem
 from sluicegate.options import Broker, reached, settings_of
-from sluicegate.tools import dead_letter_app
+from sluicegate.tools import dead_letter_app, state_app
 
 if TYPE_CHECKING:
     from sluicegate.settings import Settings
@@ -38,6 +38,7 @@ config_app = typer.Typer(help="Check the settings and the patterns.", no_args_is
 app.add_typer(topics_app, name="topics")
 app.add_typer(config_app, name="config")
 app.add_typer(dead_letter_app, name="dead-letter")
+app.add_typer(state_app, name="state")
 
 
 def _above_zero(value: float | None) -> float | None:
@@ -320,9 +321,17 @@ def bench(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the figures as JSON.")
     ] = None,
-    short: Annotated[bool, typer.Option("--short", help="A tenth of everything.")] = False,
+    short: Annotated[bool, typer.Option("--short", help="One run of each.")] = False,
+    recovery: Annotated[
+        bool, typer.Option("--recovery", help="How fast a worker with 1,000,000 accounts is back.")
+    ] = False,
 ) -> None:
     """Measure throughput, latency and memory of the pipeline on this machine."""
+    if recovery:
+        from sluicegate.operations.bench_recovery import run_recovery_bench
+
+        run_recovery_bench(settings_of(context), report=report)
+        return
     from sluicegate.operations.bench import run_bench
 
     run_bench(settings_of(context), report=report, short=short)

@@ -12,64 +12,32 @@ import os
 import platform
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import psutil
-from confluent_kafka import Consumer, Producer, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
-from sluicegate.domain.transaction import LATEST_MS, Rules
-from sluicegate.errors import Problem
-from sluicegate.memory.accounts import AccountMemory
-from sluicegate.memory.words import words_text
+from sluicegate.operations.bench_runs import (
+    ACCOUNTS,
+    Alerts,
+    Bench,
+    Catch,
+    Json,
+    strict_order_alerts,
+)
 from sluicegate.operations.broker import EmbeddedBroker
-from sluicegate.operations.guard import Guard
 from sluicegate.settings import Settings
-from sluicegate.simulation.city import City, bench_stream
-from sluicegate.simulation.movements import Chunk
-from sluicegate.streaming.decoder import Decoder
-from sluicegate.streaming.routing import Places, first_legs
-from sluicegate.streaming.scoring import scoring_of
-from sluicegate.streaming.topics import Topics, create_topics
 
-SEED: Final = 7
-ACCOUNTS: Final = 100_000
 TRANSACTIONS: Final = 2_000_000
 WARM_UP: Final = 1_500_000
 RATE: Final = 5_000
-SETTLED_SECONDS: Final = 3.0
-GIVE_UP_SECONDS: Final = 180.0
-SAMPLE_THRESHOLD: Final = 0.05
-"""In the latency runs alerts start at this score, so that there are enough of them to measure."""
-
-Json = dict[str, Any]
-Alerts = dict[tuple[str, str], str]
-"""The alerted account by transaction id and side."""
-
-
-@dataclass(frozen=True, slots=True)
-class Catch:
-    """One run of the backlog through router and worker."""
-
-    seconds: float
-    start_seconds: float
-    cpu_us: dict[str, float]
-    peak_mb: dict[str, float]
-    alerts: Alerts
-    accounts: int
 
 
 def run_bench(settings: Settings, *, report: Path | None, short: bool) -> None:
@@ -99,226 +67,6 @@ def run_bench(settings: Settings, *, report: Path | None, short: bool) -> None:
     out.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     Console().print(_table(result))
     console.print(f"written to {out}")
-
-
-class Bench:
-    """Runs parts against one broker, each time under another topic prefix."""
-
-    def __init__(self, settings: Settings, broker: EmbeddedBroker, folder: Path) -> None:
-        self._settings = settings
-        self._broker = broker
-        self._folder = folder
-
-    def catch_up(self, prefix: str, transactions: int) -> Catch:
-        """Lets router and worker pass a backlog that lies in the topic already."""
-        topics = self._prepare(prefix)
-        self._fill(topics, transactions)
-        spawned = time.monotonic()
-        with self._parts(prefix) as parts, _watching(self._broker, topics, self._settings) as seen:
-            pids = {**{name: part.pid for name, part in parts.items()}, "broker": self._broker.pid}
-            first: Json = {}
-            while True:
-                seen.poll(0.05)
-                _check_alive(parts)
-                now = time.monotonic()
-                if not first and seen.moved:
-                    first = {"at": now, "cpu": _cpu(pids)}
-                if first and now - seen.changed_at > SETTLED_SECONDS:
-                    break
-                if now - max(spawned, seen.changed_at) > GIVE_UP_SECONDS:
-                    raise Problem(f"nothing went on for {GIVE_UP_SECONDS:g} s", str(self._folder))
-            cpu = _cpu(pids)
-            return Catch(
-                seconds=seen.changed_at - first["at"],
-                start_seconds=first["at"] - spawned,
-                cpu_us={n: (cpu[n] - first["cpu"][n]) / transactions * 1e6 for n in pids},
-                peak_mb={n: _peak_mb(pid) for n, pid in pids.items()},
-                alerts={(a["transaction_id"], a["side"]): a["account"] for a in seen.alerts()},
-                accounts=ACCOUNTS,
-            )
-
-    def live(self, prefix: str, rate: int, seconds: int) -> list[float]:
-        """Latencies in ms, from the time a transaction was due to its alert in our hands."""
-        topics = self._prepare(prefix)
-        patterns = self._folder / "patterns.toml"
-        text = self._settings.patterns.file.read_text(encoding="utf-8")
-        alert = f"alert = {scoring_of(self._settings).pattern_set.thresholds.alert}"
-        if alert not in text:
-            raise Problem(f"{self._settings.patterns.file}: does not say {alert!r}")
-        patterns.write_text(text.replace(alert, f"alert = {SAMPLE_THRESHOLD}"), encoding="utf-8")
-        latencies: list[float] = []
-        stop = threading.Event()
-
-        def collect() -> None:
-            consumer = _consumer(self._broker, topics.stop_payment, self._settings)
-            while not stop.is_set():
-                for message in consumer.consume(100, 0.005):
-                    now_ms = time.time_ns() / 1e6
-                    if message.error() is None:
-                        recorded = json.loads(message.value() or b"{}")["recorded_at"]
-                        due = datetime.fromisoformat(recorded).timestamp() * 1000
-                        latencies.append(now_ms - due)
-            consumer.close()
-
-        with self._parts(prefix, patterns) as parts:
-            with _watching(self._broker, topics, self._settings) as seen:
-                while not seen.ready:
-                    seen.poll(0.1)
-                    _check_alive(parts)
-            self._send_live(topics, rate, 5)  # until the caches are warm
-            reader = threading.Thread(target=collect)
-            reader.start()
-            self._send_live(topics, rate, seconds)
-            time.sleep(1.0)
-            stop.set()
-            reader.join()
-        return latencies
-
-    def _prepare(self, prefix: str) -> Topics:
-        changed = self._settings.topics.model_copy(update={"prefix": prefix})
-        settings = self._settings.model_copy(update={"topics": changed})
-        create_topics(settings, self._broker.bootstrap)
-        return Topics.of(settings)
-
-    def _fill(self, topics: Topics, transactions: int) -> None:
-        producer = self._producer(20)
-        for messages in bench_stream(SEED, transactions, ACCOUNTS):
-            for key, value in messages:
-                while True:
-                    try:
-                        producer.produce(topics.transactions, value, key)
-                        break
-                    except BufferError:
-                        producer.poll(0.05)
-            producer.poll(0)
-        producer.flush()
-
-    def _send_live(self, topics: Topics, rate: int, seconds: int) -> None:
-        """Sends what is due every 5 ms, each with the time at which it was due."""
-        producer = self._producer(2)
-        start = time.time()
-        messages = _flat(City(SEED, 20_000).live(int(start * 1000), rate))
-        for index in range(rate * seconds):
-            due = start + index / rate
-            if index % (rate // 200) == 0:
-                producer.poll(0)
-                time.sleep(max(0.0, due - time.time()))
-            key, value = next(messages)
-            producer.produce(topics.transactions, value, key, timestamp=int(due * 1000))
-        producer.flush()
-
-    def _producer(self, linger_ms: int) -> Producer:
-        return Producer(
-            {
-                "bootstrap.servers": self._broker.bootstrap,
-                "compression.type": "lz4",
-                "linger.ms": linger_ms,
-                "enable.idempotence": True,
-                "queue.buffering.max.messages": 1_000_000,
-                "partitioner": "murmur2_random",
-                "log_level": 2,
-            }
-        )
-
-    @contextmanager
-    def _parts(
-        self, prefix: str, patterns: Path | None = None
-    ) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-        """A router and a worker, stopped at the end."""
-        environment = {
-            **os.environ,
-            "SLUICEGATE_TOPICS__PREFIX": prefix,
-            "SLUICEGATE_PATTERNS__FILE": str(patterns or self._settings.patterns.file),
-            "SLUICEGATE_ROUTER__METRICS_PORT": "0",
-            "SLUICEGATE_WORKER__METRICS_PORT": "0",
-            "SLUICEGATE_WORKER__WEB_PORT": "0",
-        }
-        parts: dict[str, subprocess.Popen[bytes]] = {}
-        guard = Guard()
-        with ExitStack() as logs:
-            try:
-                for name in ("worker", "router"):
-                    log = logs.enter_context((self._folder / f"{prefix}{name}.log").open("wb"))
-                    command = [sys.executable, "-m", "sluicegate", name]
-                    parts[name] = subprocess.Popen(
-                        [*command, "--broker", self._broker.bootstrap],
-                        env=environment, stdout=log, stderr=log,
-                    )  # fmt: skip
-                    guard.kill_later(parts[name].pid)
-                yield parts
-            finally:
-                for part in reversed(parts.values()):
-                    part.terminate()
-                    try:
-                        part.wait(10)
-                    except subprocess.TimeoutExpired:
-                        part.kill()
-                guard.dismiss()
-
-
-class _Seen:
-    """What the workers published, and the alerts they raised."""
-
-    def __init__(self, broker: EmbeddedBroker, topics: Topics, settings: Settings) -> None:
-        self._broker, self._topics, self._settings = broker, topics, settings
-        self._consumer = _consumer(broker, topics.progress, settings, partitions=1)
-        self._applied: dict[str, int] = {}
-        self.ready = False
-        self.moved = False
-        self.changed_at = 0.0
-
-    def poll(self, seconds: float) -> None:
-        for message in self._consumer.consume(1000, seconds):
-            if message.error() is None:
-                applied = json.loads(message.value() or b"{}")["applied"]
-                self.ready = True
-                if any(self._applied.get(number) != at for number, at in applied.items()):
-                    self._applied.update(applied)
-                    self.moved |= any(at >= 0 for at in applied.values())
-                    self.changed_at = time.monotonic()
-
-    def alerts(self) -> Iterator[Json]:
-        consumer = _consumer(self._broker, self._topics.stop_payment, self._settings, earliest=True)
-        while messages := consumer.consume(1000, 1.0):
-            for message in messages:
-                if message.error() is None:
-                    yield json.loads(message.value() or b"{}")
-        consumer.close()
-
-    def close(self) -> None:
-        self._consumer.close()
-
-
-@contextmanager
-def _watching(broker: EmbeddedBroker, topics: Topics, settings: Settings) -> Iterator[_Seen]:
-    seen = _Seen(broker, topics, settings)
-    try:
-        yield seen
-    finally:
-        seen.close()
-
-
-def strict_order_alerts(settings: Settings, transactions: int) -> Alerts:
-    """Alerts of the bench's stream when each transaction is scored in order of time."""
-    scoring = scoring_of(settings)
-    decoder = Decoder(Rules())
-    memory = AccountMemory(ACCOUNTS * 2)
-    alerts: Alerts = {}
-    for messages in bench_stream(SEED, transactions, ACCOUNTS):
-        decoded = decoder.decode(
-            [value for _, value in messages], np.full(len(messages), LATEST_MS)
-        )
-        rows = np.arange(len(decoded.row_index))
-        places = Places(np.zeros_like(rows), rows, decoded.occurred_at_ms)
-        legs = first_legs(decoded, places, rows)
-        followed = memory.follow(legs, scoring.scorer)
-        hit = legs[followed.hits]
-        inflow = followed.hit_sides > hit["side"]  # an arrival that followed its departure
-        accounts = np.where(inflow[:, None], hit["counterparty"], hit["account"])
-        sides = np.where(followed.hit_sides > 0, "inflow", "outflow").tolist()
-        alerted = zip(words_text(hit["transaction"]), sides, strict=True)
-        alerts |= dict(zip(alerted, words_text(accounts), strict=True))
-    return alerts
 
 
 def _result(
@@ -379,55 +127,6 @@ def _table(result: Json) -> Table:
     for name, value in rows.items():
         table.add_row(name, value)
     return table
-
-
-def _consumer(
-    broker: EmbeddedBroker,
-    topic: str,
-    settings: Settings,
-    *,
-    partitions: int | None = None,
-    earliest: bool = False,
-) -> Consumer:
-    consumer = Consumer(
-        {
-            "bootstrap.servers": broker.bootstrap,
-            "group.id": "sluicegate-bench",
-            "enable.auto.commit": False,
-            "fetch.wait.max.ms": 20,
-            "log_level": 2,
-        }
-    )
-    count = partitions or settings.topics.partitions
-    place = -2 if earliest else -1  # librdkafka's OFFSET_BEGINNING and OFFSET_END
-    consumer.assign([TopicPartition(topic, number, place) for number in range(count)])
-    return consumer
-
-
-def _flat(chunks: Iterable[Chunk]) -> Iterator[tuple[bytes, bytes]]:
-    for chunk in chunks:
-        yield from chunk.messages()
-
-
-def _check_alive(parts: dict[str, subprocess.Popen[bytes]]) -> None:
-    for name, part in parts.items():
-        if part.poll() is not None:
-            raise Problem(f"the {name} stopped with exit status {part.returncode}")
-
-
-def _cpu(pids: dict[str, int | None]) -> dict[str, float]:
-    times = {name: psutil.Process(pid).cpu_times() for name, pid in pids.items()}
-    return {name: each.user + each.system for name, each in times.items()}
-
-
-def _peak_mb(pid: int | None) -> float:
-    """Peak resident memory; the present one where the system does not keep the peak."""
-    status = Path(f"/proc/{pid}/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) / 1024
-    return float(psutil.Process(pid).memory_info().rss) / 2**20
 
 
 def _machine() -> Json:
