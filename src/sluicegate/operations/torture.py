@@ -115,7 +115,7 @@ class Torture:
         self._bank.start()
         self._view.doing("waits for the first judged legs")
         self._look_while(lambda: not self._has_begun(), BEGIN_SECONDS, "the first judged legs")
-        self._actor.act(self._schedule, self._stop, self._watch.listen)
+        self._actor.act(self._schedule, self._stop)
         self._settle()
         if self._stop.is_set():
             return None
@@ -149,7 +149,9 @@ class Torture:
         create_topics(self._settings, bootstrap)
         self._watch = Watch(self._settings, bootstrap)
         running.callback(self._watch.close)
-        self._actor = Actor(self._cast, self._ground, self._watch.await_checkpoint, self._tell)
+        self._actor = Actor(
+            self._cast, self._ground, self._watch, self._settings.topics.partitions, self._tell
+        )
         running.callback(self._cast.end)
         seconds = self._schedule.seconds + AFTERWARDS_SECONDS
         stream = fixed_stream(self._wishes.seed, self._wishes.rate, seconds)

@@ -21,8 +21,17 @@ from sluicegate.operations.torture_schedule import (
     Schedule,
     Step,
 )
+from sluicegate.operations.torture_wait import (
+    awaits_members,
+    awaits_successor,
+    have_joined,
+    have_taken_over,
+)
+from sluicegate.operations.torture_watch import Watch
 
 LOOK_SECONDS: Final = 0.05
+MOMENT_SECONDS: Final = 15.0
+ACTIVE: Final = "is the active router"
 BROKER_ATTEMPTS: Final = 3
 MOST_FAULTS: Final = 20
 """With so many nothing more is learned."""
@@ -102,13 +111,16 @@ class Actor:
         self,
         cast: Cast,
         ground: Ground,
-        await_checkpoint: Callable[[], bool],
+        watch: Watch,
+        partitions: int,
         tell: Callable[[str], None],
     ) -> None:
         self._cast = cast
         self._ground = ground
-        self._await_checkpoint = await_checkpoint
+        self._watch = watch
+        self._partitions = partitions
         self._tell = tell
+        self._frozen_ms: dict[str, int] = {}
         self.done: Counter[tuple[Kind, Deed]] = Counter()
         self.in_checkpoint = 0
         """Zombies that were frozen while a checkpoint was being written."""
@@ -130,18 +142,39 @@ class Actor:
             fault = self._cast.faults[-1]
             raise Problem(f"torture: too many faults, the last: {fault.what}", fault.log)
 
-    def act(self, schedule: Schedule, stop: Event, between: Callable[[], None]) -> None:
+    def act(self, schedule: Schedule, stop: Event) -> None:
         """All steps; what takes longer than planned moves the rest."""
         began_at = time.monotonic()
         for step in schedule.steps:
             while not stop.is_set() and (left := began_at + step.at - time.monotonic()) > 0:
                 self.look()
-                between()
+                self._watch.listen()
                 stop.wait(min(left, LOOK_SECONDS))
+            self._await_the_moment(step, stop)
             if stop.is_set():
                 return
             self.do(step)
             began_at += max(0.0, time.monotonic() - (began_at + step.at) - LOOK_SECONDS)
+
+    def _await_the_moment(self, step: Step, stop: Event) -> None:
+        """Until who is meant to be there is there; not for ever, others may be dead meanwhile."""
+        deadline = time.monotonic() + MOMENT_SECONDS
+        while not self._is_the_moment(step) and time.monotonic() < deadline and not stop.is_set():
+            self.look()
+            self._watch.listen()
+            stop.wait(LOOK_SECONDS)
+
+    def _is_the_moment(self, step: Step) -> bool:
+        said, cast = self._watch.progress.said, self._cast
+        workers = [name for name in cast.awake if name in WORKERS]
+        if awaits_members(step):
+            return have_joined(workers, cast.lives, said)
+        if not awaits_successor(step):
+            return True
+        if step.target in ROUTERS:
+            return any(cast.parts[name].has_said(ACTIVE) for name in cast.awake if name in ROUTERS)
+        since_ms = self._frozen_ms.get(step.target, 0)
+        return have_taken_over(workers, self._partitions, since_ms, said)
 
     def do(self, step: Step) -> None:
         """One step."""
@@ -175,12 +208,16 @@ class Actor:
             case Deed.START:
                 cast.start(name)
             case Deed.FREEZE_IN_CHECKPOINT:
-                self.in_checkpoint += self._await_checkpoint()
-                cast.freeze(name)
+                self.in_checkpoint += self._watch.await_checkpoint()
+                self._freeze(name)
             case Deed.FREEZE:
-                cast.freeze(name)
+                self._freeze(name)
             case Deed.THAW:
                 cast.thaw(name)
+
+    def _freeze(self, name: str) -> None:
+        self._cast.freeze(name)
+        self._frozen_ms[name] = time.time_ns() // 1_000_000
 
     @property
     def kills(self) -> dict[str, int]:

@@ -89,9 +89,7 @@ def balance(settings: Settings, bootstrap: str, say: Callable[[str], None]) -> F
         books = _audit(settings, bootstrap)
         say("replays the alerts")
         expected = {
-            alert.id: alert
-            for traced in retrace(settings, bootstrap)
-            for alert in traced.alerts
+            alert.id: alert for traced in retrace(settings, bootstrap) for alert in traced.alerts
         }
         with Shelf(settings, bootstrap) as shelf:
             return _findings(shelf, books, expected, say)

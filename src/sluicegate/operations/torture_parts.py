@@ -26,6 +26,7 @@ STOP_LIMIT_SECONDS: Final = 20.0
 ZOMBIE_SECONDS: Final = 30.0
 """So long after it was thawed a zombie may end because it was replaced."""
 TAIL_LINES: Final = 40
+NOISE: Final = "Connect to ipv4#"
 FOUND_REPLACED: Final = 1
 
 
@@ -61,10 +62,13 @@ class Part:
     frozen: bool = False
     thawed_at: float = float("-inf")
     due_at: float = 0.0
+    said_before: int = 0
+    """Bytes of its log when it was started last."""
 
     def launch(self) -> int:
         """Start it; its process id."""
         with self.log.open("ab") as output:
+            self.said_before = output.tell()
             self.process = subprocess.Popen(
                 self.command,
                 env=os.environ | self.environment,
@@ -90,13 +94,19 @@ class Part:
         # Before a part has begun its work, SIGTERM just ends it.
         return self.asked_at is not None and code in {0, -signal.SIGTERM}
 
+    def has_said(self, words: str) -> bool:
+        """Whether its log holds these words since it was started last."""
+        with self.log.open("rb") as log:
+            log.seek(self.said_before)
+            return words.encode() in log.read()
+
     def tail(self) -> str:
-        """The last lines of its log."""
+        """The last lines of its log, without what librdkafka says of every attempt to connect."""
         try:
-            text = self.log.read_text("utf-8", "replace")
+            lines = self.log.read_text("utf-8", "replace").splitlines()
         except OSError:
             return ""
-        return "\n".join(text.splitlines()[-TAIL_LINES:])
+        return "\n".join([line for line in lines if NOISE not in line][-TAIL_LINES:])
 
 
 @dataclass
@@ -155,6 +165,11 @@ class Cast:
     def running(self) -> list[str]:
         """Names of those that run."""
         return [name for name, part in self.parts.items() if part.process is not None]
+
+    @property
+    def awake(self) -> list[str]:
+        """Names of those that run and are not frozen."""
+        return [name for name in self.running if not self.parts[name].frozen]
 
     def stop_all(self, kind: str) -> None:
         """SIGTERM to all parts of a kind, and wait for their end."""
