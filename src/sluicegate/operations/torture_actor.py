@@ -237,6 +237,7 @@ class Actor:
                 if kind is Kind.ZOMBIE and deed in {Deed.FREEZE, Deed.FREEZE_IN_CHECKPOINT}
             ),
             "zombies_in_checkpoint": self.in_checkpoint,
+            "zombies_replaced": self._cast.replaced,
             "router_overlaps": done[Kind.OVERLAP, Deed.FREEZE],
             "broker_restarts": done[Kind.BROKER_RESTART, Deed.KILL],
             "broker_aways": done[Kind.BROKER_AWAY, Deed.FREEZE],

@@ -120,6 +120,8 @@ class Cast:
     kills: Counter[str] = field(default_factory=Counter)
     stop_seconds: list[float] = field(default_factory=list)
     """How long each took to end after SIGTERM."""
+    replaced: int = 0
+    """Zombies that ended because they found themselves replaced."""
 
     def start(self, name: str) -> None:
         """It shall run; it starts when it has ended, if it is on its way out."""
@@ -196,13 +198,24 @@ class Cast:
             self._end_if_it_hangs(part, now)
             return
         part.process = None
+        by_itself = part.asked_at is None and not part.killed
         if part.asked_at is not None and not part.killed:
-            self.stop_seconds.append(now - part.asked_at)
+            self._note_stop(part, now - part.asked_at)
         if not part.may_end_with(code, now):
             self.faults.append(Fault(f"{part.name} {ending(code)} by itself", part.tail()))
+        elif by_itself:
+            self.replaced += 1
+        if by_itself:
             part.due_at = now + FIRST_PAUSE_SECONDS
-        elif not part.killed and part.asked_at is None:
-            part.due_at = now + FIRST_PAUSE_SECONDS
+
+    def _note_stop(self, part: Part, seconds: float) -> None:
+        self.stop_seconds.append(seconds)
+        if seconds > STOP_LIMIT_SECONDS:
+            self._blame_slow(part)
+
+    def _blame_slow(self, part: Part) -> None:
+        what = f"{part.name} did not end within {STOP_LIMIT_SECONDS:g} s after SIGTERM"
+        self.faults.append(Fault(what, part.tail()))
 
     def _end_if_it_hangs(self, part: Part, now: float) -> None:
         if part.asked_at is None or now - part.asked_at < STOP_LIMIT_SECONDS or part.killed:
@@ -210,8 +223,7 @@ class Cast:
         part.send(signal.SIGABRT)  # its faulthandler says where it hangs
         if part.process is not None:
             part.process.wait()
-        what = f"{part.name} did not end within {STOP_LIMIT_SECONDS:g} s after SIGTERM"
-        self.faults.append(Fault(what, part.tail()))
+        self._blame_slow(part)
         part.killed = True
 
 
