@@ -10,6 +10,7 @@ from sluicegate.domain.alert import Alert
 from sluicegate.domain.measure import Measure
 from sluicegate.judging.patterns import CheckedPattern, PatternSet, load_patterns
 from sluicegate.memory.features import FEATURES
+from sluicegate.memory.row import DAYS
 
 PATTERNS_FILE: Final = Path("config/patterns.toml")
 
@@ -55,6 +56,15 @@ The {len(FEATURES)} numbers that a [pattern](patterns.md) may ask for. Each is a
 was before the leg, plus the leg. Windows end at the later of the leg's time and the account's
 latest event time. NULL means unknown. *Ring* is the 16 latest legs of that side plus this one:
 exact up to 16, a lower bound beyond.
+
+Legs come in any order. One that is **late**, older than the account's latest event, is judged and
+remembered when it comes: it lies in the windows, the local day and the 30-day block of its own
+time, as far as these still reach, and weighs in rates as if it had come in time. Behind the
+account's latest local day by {DAYS} days or more it is **too late**: no day has room for it, and it
+counts only in what looks further back. The rule is in `memory/kernel.py` (`remember`); an account
+memory counts both kinds. A time too far **ahead** never gets here: `TIME_IN_FUTURE` goes to
+dead-letter when a transaction's time lies more than `contract.max_ahead_seconds` after its record's
+own timestamp.
 """
 
 
