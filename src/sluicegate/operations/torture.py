@@ -116,7 +116,8 @@ class Torture:
         self._view.doing("waits for the first judged legs")
         self._look_while(lambda: not self._has_begun(), BEGIN_SECONDS, "the first judged legs")
         self._actor.act(self._schedule, self._stop)
-        self._settle()
+        if not self._stop.is_set():
+            self._settle()
         if self._stop.is_set():
             return None
         self._view.doing("stops the parts")
