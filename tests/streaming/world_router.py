@@ -1,0 +1,141 @@
+"""The router itself over the logs of a `World`: it reads when it is told to."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
+from unittest.mock import patch
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from tests.streaming.world import (
+    REACH,
+    SETTINGS,
+    SOURCES,
+    TOPICS,
+    Record,
+    Wire,
+    World,
+)
+
+from sluicegate.domain.transaction import Rules
+from sluicegate.operations.metrics import Metrics, Part
+from sluicegate.streaming import router as router_module
+from sluicegate.streaming.decoder import Decoder
+from sluicegate.streaming.figures import RouterFigures
+from sluicegate.streaming.lead import Lead
+from sluicegate.streaming.repeats import Repeats
+from sluicegate.streaming.router import Read, Router
+from sluicegate.streaming.sources import SourceReader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_DECODER: Final = Decoder(
+    Rules(
+        SETTINGS.contract.base_currency,
+        SETTINGS.contract.max_ahead_seconds * 1000,
+        SETTINGS.contract.max_bytes,
+    )
+)
+_FIGURES: Final = RouterFigures(Metrics(Part.ROUTER))
+
+
+class _Producer:
+    """The router's producer."""
+
+    def __init__(self, world: World, wire: Wire) -> None:
+        self._world, self._wire = world, wire
+
+    def produce(self, topic: str, value: bytes, **options: Any) -> None:
+        delivered = options["on_delivery"]
+        if topic == TOPICS.legs:
+            number = options["partition"]
+
+            def to_legs() -> None:
+                offset = self._world.append(self._world.legs[number], value)
+                delivered(None, Record(number, offset, value))
+
+            self._wire.put(topic, number, to_legs)
+        else:
+            told = {name: text.decode() for name, text in options["headers"]}
+            place = int(told["source_partition"]), int(told["source_offset"]), told["reason"]
+
+            def to_dead_letter() -> None:
+                self._world.effect()
+                self._world.dead.add(place)
+
+            self._wire.put(topic, 0, to_dead_letter)
+
+    def flush(self, _seconds: float) -> int:
+        self._wire.flush()
+        return len(self)
+
+    def __len__(self) -> int:
+        return self._wire.waiting
+
+
+class _Group:
+    """The routers' group and the transactions topic, as the router's consumers ask for them."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        world.routers += 1
+        self._generation = world.routers
+
+    def list_topics(self, topic: str, **_: object) -> Any:
+        partitions = dict.fromkeys(range(SOURCES))
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions=partitions)})
+
+    def committed(self, asked: list[TopicPartition], **_: object) -> list[TopicPartition]:
+        return [self._world.committed.get(place.partition, place) for place in asked]
+
+    def get_watermark_offsets(self, place: TopicPartition, **_: object) -> tuple[int, int]:
+        return 0, len(self._world.transactions[place.partition])
+
+    def commit(self, offsets: list[TopicPartition], **_: object) -> None:
+        self._world.effect()
+        if self._generation != self._world.routers:
+            raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION))
+        self._world.committed |= {place.partition: place for place in offsets}
+
+
+class RouterProcess(Router):
+    """The router itself, over the logs of a world; it reads when it is told to."""
+
+    def __init__(self, world: World) -> None:
+        self.wire = Wire()
+        self._world = world
+        connected: Any = self
+        connected._settings, connected._topics, connected._config = SETTINGS, TOPICS, {}
+        connected._decoder, connected._figures, connected._failure = _DECODER, _FIGURES, None
+        connected._producer, connected._group = _Producer(world, self.wire), _Group(world)
+        connected._active = connected._stop = threading.Event()
+        connected._lead = Lead(1, 1)
+
+        def open_reader(_: object, topic: str, number: int, offset: int, end: int) -> SourceReader:
+            return SourceReader(topic, number, connected._group, offset, end)
+
+        with patch.object(router_module, "open_reader", open_reader):
+            self._readers, connected._chains = self._resume()
+        connected._repeats = {reader.partition: Repeats(REACH) for reader in self._readers}
+
+    def route(self, counts: Sequence[int]) -> None:
+        """Takes up to so many records of each source partition, in one pass."""
+        reads = []
+        for reader, count in zip(self._readers, counts, strict=True):
+            log = self._world.transactions[reader.partition]
+            records: Any = log[reader.next_offset : reader.next_offset + count]
+            reader.next_offset += len(records)
+            if records:
+                reads.append(Read(reader, records))
+        if reads:
+            self._pass(reads)
+
+    def commit(self) -> None:
+        """Flushes, then commits where it stands."""
+        self._commit(self._readers)
+
+    def release(self) -> None:
+        """Delivers what is still on the wire."""
+        self.wire.flush()
