@@ -22,6 +22,7 @@ COMMANDS = (
     *("up", "broker", "topics create", "topics check", "router", "worker", "liaison"),
     *("simulate", "replay", "score", "demo", "bench", "config check"),
     *("dead-letter list", "dead-letter show", "dead-letter replay"),
+    *("state show", "state digest", "state export", "state import", "state rebuild", "state adopt"),
 )
 SHIPPED = (Path(__file__).parents[1] / "config" / "patterns.toml").read_text(encoding="utf-8")
 

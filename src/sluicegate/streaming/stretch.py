@@ -28,6 +28,8 @@ FETCH: Final[dict[str, Any]] = {
     "auto.offset.reset": "error",
     "enable.partition.eof": True,
     "fetch.queue.backoff.ms": 1,
+    # At the end of a partition a fetch waits this long, and all other questions behind it.
+    "fetch.wait.max.ms": 10,
     "queued.max.messages.kbytes": 65_536,
     "fetch.message.max.bytes": 8_388_608,
 }
@@ -89,6 +91,10 @@ class StretchReader:
         found = self._consumer.offsets_for_times([place], timeout=REQUEST_SECONDS)[0].offset
         start = stretch.end if found < 0 else max(found, stretch.start)
         return Stretch(stretch.topic, stretch.partition, start, stretch.end)
+
+    def first_of(self, stretch: Stretch) -> Message | None:
+        """Its first record; None where it has none."""
+        return next(self.read(stretch), None)
 
     def read(
         self, stretch: Stretch, told: Callable[[int], None] = lambda _count: None
