@@ -266,7 +266,7 @@ def sweep(store: SlabStore, changelog: Kept, partition: Partition) -> int:
     begin = len(changelog.kept[partition.number])
     half = len(partition.memory) // 2
     partition.memory.mark(range(half))
-    store.take_checkpoint(partition, claims=True)()
+    store.take_checkpoint(partition, renews=True)()
     step(partition, "BETWEEN")
     partition.memory.mark(range(half, len(partition.memory)))
     store.take_checkpoint(partition)()

@@ -32,8 +32,6 @@ LEGS: Final = 3
 SOURCES: Final = 2
 REACH: Final = 4
 CAPACITY: Final = 16
-SWEEPS: Final = False
-"""Whether workers sweep their changelogs, too."""
 SWEEP: Final = 2
 """Checkpoints in which a sweep writes every row again."""
 SETTINGS: Final = Settings(

@@ -116,7 +116,13 @@ class RouterProcess(Router):
         def open_reader(_: object, topic: str, number: int, offset: int, end: int) -> SourceReader:
             return SourceReader(topic, number, connected._group, offset, end)
 
-        with patch.object(router_module, "open_reader", open_reader):
+        def topic_identity(_: object, topic: str) -> dict[str, str]:
+            return {topic: "bank"}
+
+        with (
+            patch.object(router_module, "open_reader", open_reader),
+            patch.object(router_module, "topic_identity", topic_identity, create=True),
+        ):
             self._readers, connected._chains = self._resume()
         connected._repeats = {reader.partition: Repeats(REACH) for reader in self._readers}
 

@@ -17,7 +17,6 @@ from tests.streaming.world import (
     LEGS,
     SCORER,
     SWEEP,
-    SWEEPS,
     TOPICS,
     Wire,
     World,
@@ -173,12 +172,11 @@ class WorkerProcess:
         self.send()
         self._now += 1
         memory = self.partitions[number].memory
-        begins = SWEEPS and number not in self._sweeps
+        begins = number not in self._sweeps
         sweep = self._sweeps.setdefault(number, Sweep(len(memory), self._now))
-        if SWEEPS:
-            memory.mark(sweep.share(self._now, SWEEP))
-        is_last = SWEEPS and sweep.is_complete(self._now, SWEEP)
-        write = self.store.take_checkpoint(self.partitions[number], claims=begins)
+        memory.mark(sweep.share(self._now, SWEEP))
+        is_last = sweep.is_complete(self._now, SWEEP)
+        write = self.store.take_checkpoint(self.partitions[number], renews=begins)
         self._writings[number] = _Writing(write, sweep, begins, is_last)
 
     def write_checkpoint(self, number: int, most: int) -> None:
@@ -199,9 +197,9 @@ class WorkerProcess:
         written = self._write(writing)
         del self._writings[number]
         if written is not None and writing.begins:
-            writing.sweep.claim_offset = written.first_offset
-        if writing.is_last and writing.sweep.claim_offset is not None:
-            self.store.trim(number, writing.sweep.claim_offset)
+            writing.sweep.renewed_at = written.first_offset
+        if writing.is_last and writing.sweep.renewed_at is not None:
+            self.store.trim(number, writing.sweep.renewed_at)
             self._sweeps.pop(number, None)
 
     def _write(self, writing: _Writing) -> Written | None:

@@ -1,6 +1,8 @@
 """What a worker writes to the changelog of a partition: claims and checkpoints.
 
-A claim says who owns the partition from here on. A checkpoint is the rows that changed since the
+A claim says who owns the partition from here on. A sweep begins with the claim renewed, which gives
+nothing to anybody else: it counts only where its owner's claim is the last one, or where the log
+has been trimmed up to it. A checkpoint is the rows that changed since the
 one before, in numbered chunks, with the place in the legs log they belong to. Pure functions of
 bytes: `Restorer` reads them back and lets a checkpoint count only when all its chunks lie after
 their owner's claim, with no other claim between.
@@ -24,7 +26,8 @@ _CLAIM: Final = struct.Struct("<4sB16s")
 _CHUNK: Final = struct.Struct("<4sBH16sQIII")
 _IS_CLAIM: Final = 1
 _IS_CHUNK: Final = 2
-_LEAST: Final = {_IS_CLAIM: _CLAIM.size, _IS_CHUNK: _CHUNK.size}
+_IS_RENEWAL: Final = 3
+_LEAST: Final = {_IS_CLAIM: _CLAIM.size, _IS_CHUNK: _CHUNK.size, _IS_RENEWAL: _CLAIM.size}
 """Bytes of the shortest message of each kind."""
 ROWS_A_CHUNK: Final = 900
 """About 1 MB a message."""
@@ -57,12 +60,23 @@ def claim(owner: bytes, slot: str) -> bytes:
     return _CLAIM.pack(MAGIC, _IS_CLAIM, owner) + slot.encode()
 
 
-def claimed_by(value: bytes | None) -> tuple[bytes, str] | None:
-    """Owner and slot of a claim; None if the message is something else."""
-    value = value or b""
-    if not value.startswith(MAGIC) or value[4:5] != bytes([_IS_CLAIM]) or len(value) < _CLAIM.size:
+def renewal(owner: bytes, slot: str) -> bytes:
+    """The record with which `slot`, which owns the partition, begins a sweep."""
+    return _CLAIM.pack(MAGIC, _IS_RENEWAL, owner) + slot.encode()
+
+
+def claimed_by(value: bytes | None, *, or_renewed: bool = False) -> tuple[bytes, str] | None:
+    """Owner and slot of a claim, or of a renewal too; None if the message is something else."""
+    kind = _kind(value or b"")
+    if value is None or not (kind == _IS_CLAIM or (or_renewed and kind == _IS_RENEWAL)):
         return None
     return _CLAIM.unpack_from(value)[2], value[_CLAIM.size :].decode(errors="replace")
+
+
+def _kind(value: bytes) -> int:
+    """What a message is; 0 if it is none of ours."""
+    kind = value[4] if value.startswith(MAGIC) and len(value) > len(MAGIC) else 0
+    return kind if len(value) >= _LEAST.get(kind, len(value) + 1) else 0
 
 
 def chunks(memory: AccountMemory, place: Place, owner: bytes, number: int) -> Iterator[bytes]:
@@ -97,7 +111,7 @@ class Restorer:
         self.number = 0
         """Number of the last checkpoint that counted."""
         self.fenced = 0
-        """Chunks that did not count, because their owner had lost the partition."""
+        """Chunks and renewals that did not count, because their owner had lost the partition."""
         self._staged: list[_Chunk] = []
 
     def feed(self, value: bytes | None) -> None:
@@ -108,14 +122,20 @@ class Restorer:
                 missing before it.
         """
         value = value or b""
-        kind = value[4] if value.startswith(MAGIC) and len(value) > len(MAGIC) else 0
-        if len(value) < _LEAST.get(kind, len(value) + 1):
-            raise _strange(f"it begins with {value[:5]!r}")
-        if kind == _IS_CLAIM:
-            self.owner = _CLAIM.unpack_from(value)[2]
-            self._staged.clear()
-        else:
-            self._take_chunk(_Chunk.read(value))
+        match _kind(value):
+            case 0:
+                raise _strange(f"it begins with {value[:5]!r}")
+            case kind if kind == _IS_CHUNK:
+                self._take_chunk(_Chunk.read(value))
+            case kind:
+                self._take_claim(_CLAIM.unpack_from(value)[2], renews=kind == _IS_RENEWAL)
+
+    def _take_claim(self, owner: bytes, *, renews: bool) -> None:
+        if renews and self.owner not in (None, owner):
+            self.fenced += 1
+            return
+        self.owner = owner
+        self._staged.clear()
 
     def _take_chunk(self, chunk: "_Chunk") -> None:
         if chunk.owner != self.owner:

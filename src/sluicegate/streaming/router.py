@@ -26,8 +26,9 @@ from sluicegate.settings import Settings
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.decoder import Decoded, Decoder
 from sluicegate.streaming.figures import RouterFigures
+from sluicegate.streaming.identity import topic_identity
 from sluicegate.streaming.lead import Lead
-from sluicegate.streaming.legs import NOTHING_BEFORE
+from sluicegate.streaming.places import pack_place, unpack_place
 from sluicegate.streaming.repeats import Repeats, Verdict
 from sluicegate.streaming.routing import Chains, Ints, Places
 from sluicegate.streaming.sources import SourceReader, open_reader, shares
@@ -355,6 +356,7 @@ class Router:
                 str(listed.error.str()),
                 "`sluicegate topics create` makes the topics",
             )
+        self._source_id = topic_identity(self._config, topic)[topic]
         asked = [TopicPartition(topic, number) for number in sorted(listed.partitions)]
         chains = Chains(self._settings.topics.partitions)
         self._resumes: dict[int, int] = {}
@@ -366,11 +368,12 @@ class Router:
                 raise Problem(
                     f"partition {place.partition} of {topic} is not where it was left",
                     f"routed up to {start}, but the topic now holds {low} to {high}",
-                    "was the topic emptied or made anew? Rebuild the state from what there is",
+                    "was the topic emptied? `sluicegate state rebuild` begins anew from it",
                 )
             self._resumes[place.partition] = start
             if place.offset >= 0:
-                sent = _unpack_sent(place.metadata or "", start, chains.partitions)
+                said = place.metadata or ""
+                sent = unpack_place(said, self._source_id, start, chains.partitions)
                 chains.sent[place.partition] = sent
             back = max(low, start - self._settings.router.repeat_reach)
             readers.append(open_reader(self._config, topic, place.partition, back, high))
@@ -395,7 +398,9 @@ class Router:
                 self._topics.transactions,
                 reader.partition,
                 reader.next_offset,
-                _pack_sent(self._chains.last(reader.partition), reader.next_offset),
+                pack_place(
+                    self._source_id, self._chains.last(reader.partition), reader.next_offset
+                ),
             )
             for reader in readers
             if reader.next_offset >= self._resumes[reader.partition]
@@ -412,22 +417,6 @@ class Router:
 
 _BEFORE: Final = 255
 """Verdict on rows that were routed before this start: read again only to remember their ids."""
-
-
-def _pack_sent(last: Ints, offset: int) -> str:
-    """The chains' last positions, as distances back from the committed offset."""
-    return ",".join("" if at < 0 else f"{offset - at:x}" for at in last.tolist())
-
-
-def _unpack_sent(text: str, offset: int, partitions: int) -> Ints:
-    parts = text.split(",")
-    if len(parts) != partitions:
-        raise Problem(
-            "the routers' group holds places that this router did not write",
-            f"{len(parts)} chains, {partitions} partitions",
-            "use another router.group, or topics.partitions as they were",
-        )
-    return np.array([offset - int(part, 16) if part else NOTHING_BEFORE for part in parts])
 
 
 def run_router(settings: Settings, bootstrap: str, metrics: Metrics, stop: threading.Event) -> None:

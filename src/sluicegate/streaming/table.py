@@ -17,7 +17,7 @@ from faust.types import TP
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
-from sluicegate.streaming.checkpoint import Restorer, chunks, claim, claimed_by, new_owner
+from sluicegate.streaming.checkpoint import Restorer, chunks, claim, claimed_by, new_owner, renewal
 from sluicegate.streaming.partition import Partition
 
 SAFE: Final[dict[str, Any]] = {
@@ -184,13 +184,13 @@ class SlabStore(base.Store):
         return Partition(number, restorer.memory, restorer.place)
 
     def take_checkpoint(
-        self, partition: Partition, *, claims: bool = False
+        self, partition: Partition, *, renews: bool = False
     ) -> Callable[[], Written | None]:
         """Takes what changed since the last checkpoint; the result, called, writes it.
 
         The taking is quick and belongs to the stream's thread, the writing to any other. Until it
-        is written the partition takes no further checkpoint. With `claims` our claim is written
-        again before it, so that a restore may begin here.
+        is written the partition takes no further checkpoint. With `renews` our claim is renewed
+        before it, so that a restore may begin here.
         """
         changelog, number = self._held(), partition.number
         owner = self.owners[number]
@@ -198,8 +198,8 @@ class SlabStore(base.Store):
         restorer.number += 1
         applied = partition.place.applied
         values = chunks(partition.memory, partition.place, owner, restorer.number)
-        if claims:
-            values = chain([claim(owner, self._slot)], values)
+        if renews:
+            values = chain([renewal(owner, self._slot)], values)
 
         def write() -> Written | None:
             written = changelog.write(number, values)

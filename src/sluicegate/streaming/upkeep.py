@@ -1,7 +1,7 @@
 """Keeps the changelogs of a worker's partitions: checkpoints when due, sweeps, foreign claims.
 
-A sweep writes every row again over a configured period, a share with each checkpoint, behind a
-claim of its own; what lies before that claim is then no longer needed and is deleted.
+A sweep writes every row again over a configured period, a share with each checkpoint, behind the
+claim renewed; what lies before that is then no longer needed and is deleted.
 """
 
 import asyncio
@@ -28,8 +28,8 @@ class Sweep:
     """Rows when it began; later ones are written anyway, because they are new."""
     began: float
     next_row: int = 0
-    claim_offset: int | None = None
-    """Where its claim lies in the changelog: what is before it may go when all rows are after."""
+    renewed_at: int | None = None
+    """Changelog offset of the renewed claim: what is before may go when all rows are behind."""
 
     def share(self, now: float, period: float) -> range:
         """Rows to write with the checkpoint of now."""
@@ -137,7 +137,7 @@ class Upkeep:
         sweep = kept.sweep = kept.sweep or Sweep(len(kept.partition.memory), now)
         kept.partition.memory.mark(sweep.share(now, period))
         is_last = sweep.is_complete(now, period)
-        write = self._store.take_checkpoint(kept.partition, claims=begins)
+        write = self._store.take_checkpoint(kept.partition, renews=begins)
         kept.legs = 0
         kept.due_at = now + self._settings.checkpoint_seconds
 
@@ -149,9 +149,9 @@ class Upkeep:
             if written is None:
                 return
             if begins:
-                sweep.claim_offset = written.first_offset
-            if is_last and sweep.claim_offset is not None:
-                self._store.trim(kept.partition.number, sweep.claim_offset)
+                sweep.renewed_at = written.first_offset
+            if is_last and sweep.renewed_at is not None:
+                self._store.trim(kept.partition.number, sweep.renewed_at)
                 kept.sweep = None
             self._figures.checkpoint(time.monotonic() - started, written.size)
 
