@@ -198,6 +198,21 @@ class Crashes(RuleBasedStateMachine):
         if at_once and worker in self.workers:
             self.act(self.workers, self.workers.index(worker), worker.restore)
 
+    @precondition(lambda self: len(self.workers) < MOST_AT_ONCE and self.workers)
+    @rule(which=WHICH, checkpoints=st.integers(1, 2 * LEGS), returns=st.booleans())
+    def worker_is_away(self, which: int, checkpoints: int, *, returns: bool) -> None:
+        """Between leaving and being assigned again: another one holds all, and sweeps."""
+        away = self.worker(which)
+        self.act(self.workers, which, lambda: away.rebalance(set(ALL)))
+        other = self.start_worker()
+        other.rebalance(set(ALL))
+        other.restore()
+        for turn in range(checkpoints):
+            self.checkpoint(other, turn % LEGS, 100)
+        if returns and away in self.workers:
+            self.act(self.workers, self.workers.index(away), lambda: away.rebalance(set(ALL)))
+            self.act(self.workers, self.workers.index(away), away.restore)
+
     @precondition(lambda self: any(worker.assigned for worker in self.workers))
     @rule(which=WHICH)
     def worker_is_restored(self, which: int) -> None:

@@ -298,6 +298,27 @@ def test_nothing_is_trimmed_after_a_foreign_claim() -> None:
     assert None not in changelog.kept[0]
 
 
+def test_a_memory_that_was_kept_begins_anew_where_its_changelog_was_trimmed() -> None:
+    """Between its leaving and its return another owner has swept."""
+    changelog = Kept()
+    store, (partition,) = owned(changelog, 0)
+    for turn in range(4):
+        step(partition, f"A{turn}")
+        store.take_checkpoint(partition)()
+    other, (taken,) = owned(changelog, 0, slot="w1")
+    step(taken, "MORE")
+    other.trim(0, sweep(other, changelog, taken))
+    rebalance(store, 0)
+    read_back(store, changelog, 0)
+    back = store.take_over(0)
+    assert back.memory.digest() == taken.memory.digest()
+    assert back.place == taken.place
+    step(back, "AFTER")
+    store.take_checkpoint(back)()
+    _, (after,) = owned(changelog, 0, slot="w2")
+    assert after.memory.digest() == back.memory.digest()
+
+
 def other_layout(value: bytes) -> bytes:
     return value[:5] + (LAYOUT_VERSION + 1).to_bytes(2, "little") + value[7:]
 

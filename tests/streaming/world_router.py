@@ -119,9 +119,13 @@ class RouterProcess(Router):
         def topic_identity(_: object, topic: str) -> dict[str, str]:
             return {topic: "bank"}
 
+        def refused_among(*_: object) -> dict[int, set[int]]:
+            return {number: set() for number in range(SOURCES)}
+
         with (
             patch.object(router_module, "open_reader", open_reader),
-            patch.object(router_module, "topic_identity", topic_identity, create=True),
+            patch.object(router_module, "topic_identity", topic_identity),
+            patch.object(router_module, "refused_among", refused_among),
         ):
             self._readers, connected._chains = self._resume()
         connected._repeats = {reader.partition: Repeats(REACH) for reader in self._readers}

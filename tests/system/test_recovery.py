@@ -204,7 +204,7 @@ def test_a_log_that_is_not_the_states_own_stops_the_worker(
             pipeline,
             f"topic {log} has lost legs that were not yet applied\n",
             "state of partition 0 stands at offset 3, but the log begins at 6\n",
-            "rebuild the state from the transactions",
+            "`sluicegate state rebuild`",
         )
         recreate(pipeline, log)
         assert_refuses(

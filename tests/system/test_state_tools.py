@@ -151,3 +151,18 @@ def test_refused_transactions_are_replayed_once(pipeline: Pipeline) -> None:
     pipeline.send(ahead, partition=2)
     books = pipeline.until_settled(60)
     assert (books.scored, books.dead_lettered, books.repeats, books.doubled) == (20, 20, 20, 0)
+
+
+def test_a_replay_after_the_router_was_restarted_with_the_fix_is_scored(pipeline: Pipeline) -> None:
+    ahead = Town(9, at_ms=round(time.time() * 1000) + 3_600_000).transactions(20)
+    pipeline.send(ahead, partition=2)
+    router = pipeline.start("router")
+    pipeline.start("worker")
+    assert pipeline.until_settled(20).dead_lettered == 20
+    assert router.stop() == 0
+    text = pipeline._config.read_text("utf-8")
+    pipeline._config.write_text(f"{text}[contract]\nmax_ahead_seconds = 90000\n")
+    pipeline.start("router")
+    assert said(pipeline, "dead-letter", "replay", "--reason", "TIME_IN_FUTURE")
+    books = pipeline.until_settled(40)
+    assert (books.scored, books.dead_lettered, books.repeats, books.lost) == (20, 20, 0, 0)

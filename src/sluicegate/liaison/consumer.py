@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 POLL_MS = 100
 BATCH_RECORDS = 500
 COMMIT_MS = 5_000
+PAUSE_SECONDS = 1.0
+"""Before the broker is asked again."""
 CLOSE_MS = 500
 SQLITE_PATIENCE_SECONDS = 2.0
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -113,10 +115,15 @@ def run_liaison(settings: Settings, bootstrap: str, stop: Event) -> None:
     engine = open_database(settings.liaison.url)
     try:
         _prepare_database(settings, engine, stop)
-        wait_for_broker(settings, bootstrap, log.warning)
-        _consume(settings, bootstrap, engine, metrics, stop)
-    except KafkaError as error:
-        raise Problem("liaison: Kafka refuses the consumer", str(error)) from error
+        while not stop.is_set():
+            wait_for_broker(settings, bootstrap, log.warning)
+            try:
+                return _consume(settings, bootstrap, engine, metrics, stop)
+            except KafkaError as error:
+                if not error.retriable:
+                    raise Problem("liaison: Kafka refuses the consumer", str(error)) from error
+                log.warning("the broker has gone away: %s", error)
+                stop.wait(PAUSE_SECONDS)
     finally:
         engine.dispose()
         page.close()

@@ -119,6 +119,10 @@ def tls_context(broker: BrokerSettings) -> ssl.SSLContext:
     return context
 
 
+EMPTY_SECONDS = 0.2
+"""The pause before a broker is asked again that does not know itself yet."""
+
+
 def wait_for_broker(settings: Settings, bootstrap: str, say: Callable[[str], None]) -> None:
     """Return once the broker answers; `say` every few seconds that it does not yet.
 
@@ -149,7 +153,9 @@ def _answers(admin: AdminClient, reasons: list[str], left: float) -> bool:
     started = time.monotonic()
     pause = max(0.05, min(ATTEMPT_SECONDS, left))
     try:
-        admin.list_topics(timeout=pause)
+        if not admin.list_topics(timeout=pause).brokers:  # it has only just come up
+            time.sleep(min(pause, EMPTY_SECONDS))
+            return False
     except KafkaException as error:
         admin.poll(0)
         if _code(error) not in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT):  # noqa: SLF001

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 GATHERED_ENOUGH: Final = 8_192
 """Arrivals that are sent on although more are to come."""
 FLUSH_TURN_SECONDS: Final = 0.2
+COMPLAIN_SECONDS: Final = 5.0
 
 
 class Outgoing:
@@ -41,6 +42,7 @@ class Outgoing:
         self._tell_failed = failed
         self._outbox = Outbox(settings.topics.partitions)
         self._outbox_since = 0.0
+        self._complained_at = 0.0
         self.failure: Exception | None = None
         """The first record that was not taken: nothing may be called safe after it."""
         self.published_at = 0.0
@@ -50,7 +52,7 @@ class Outgoing:
                 **config,
                 **SAFE,
                 "queue.buffering.max.messages": 1_000_000,
-                "error_cb": _client_failed,
+                "error_cb": self._client_failed,
             }
         )
 
@@ -154,7 +156,8 @@ class Outgoing:
             self.failure = Problem(f"a record for {message.topic()} was not taken", str(error))
             self._tell_failed(self.failure)
 
-
-def _client_failed(error: KafkaError) -> None:
-    """Librdkafka reconnects by itself; what it cannot mend comes with the delivery."""
-    log.warning("broker: %s", error.str())
+    def _client_failed(self, error: KafkaError) -> None:
+        """Librdkafka reconnects by itself; what it cannot mend comes with the delivery."""
+        if time.monotonic() - self._complained_at > COMPLAIN_SECONDS:
+            self._complained_at = time.monotonic()
+            log.warning("broker: %s", error.str())

@@ -81,7 +81,7 @@ def _messages(
     consumer.assign([TopicPartition(topic, partition, low)])
     at = low
     while at < high:
-        for message in consumer.consume(500, QUIET_SECONDS):
+        for message in consumer.consume(min(500, high - at), QUIET_SECONDS):
             error = message.error()
             if error is not None:
                 raise KafkaException(error)

@@ -29,6 +29,7 @@ from sluicegate.streaming.figures import RouterFigures
 from sluicegate.streaming.identity import topic_identity
 from sluicegate.streaming.lead import Lead
 from sluicegate.streaming.places import pack_place, unpack_place
+from sluicegate.streaming.refused import refused_among
 from sluicegate.streaming.repeats import Repeats, Verdict
 from sluicegate.streaming.routing import Chains, Ints, Places
 from sluicegate.streaming.sources import SourceReader, open_reader, shares
@@ -98,7 +99,7 @@ class Router:
                 if self._active.is_set():
                     self._route()
         finally:
-            self._group.close()
+            _close([self._group])
 
     # The group: who is active.
 
@@ -137,11 +138,11 @@ class Router:
             if error is None:
                 applied = json.loads(message.value() or b"{}").get("applied", {})
                 published.append({int(number): int(at) for number, at in applied.items()})
-            elif error.code() == KafkaError.FENCED_INSTANCE_ID:
+            elif error.fatal() or error.code() == KafkaError.FENCED_INSTANCE_ID:
                 raise Problem(
-                    f"another router runs as {self._settings.router.slot}",
+                    f"the routers' group has no place any more for {self._settings.router.slot}",
                     str(error.str()),
-                    "give each router a router.slot of its own",
+                    "another router may run under this router.slot; else start it again",
                 )
         return iter(published)
 
@@ -163,8 +164,7 @@ class Router:
             if self._active.is_set():
                 self._commit(readers)
         finally:
-            for reader in readers:
-                reader.consumer.close()
+            _close([reader.consumer for reader in readers])
 
     def _turn(self, readers: Sequence[SourceReader]) -> None:
         """Reads once of all partitions: in step while there is a backlog, else all there is."""
@@ -259,7 +259,10 @@ class Router:
         """The rows to send: not sent before, not the bank's own repeats."""
         verdicts = np.zeros(len(rows), np.uint8)
         for partition in np.unique(places.source_partition).tolist():
-            own = np.flatnonzero(places.source_partition[rows] == partition)
+            known = places.source_partition[rows] == partition
+            if self._refused[partition]:  # by the rules of then: never sent, whatever is said now
+                known &= ~np.isin(places.position[rows], list(self._refused[partition]))
+            own = np.flatnonzero(known)
             judged = self._repeats[partition].judge(decoded, places.position, rows[own])
             verdicts[own] = judged
         verdicts[places.position[rows] < self._resume_at(places)[rows]] = _BEFORE
@@ -377,6 +380,11 @@ class Router:
                 chains.sent[place.partition] = sent
             back = max(low, start - self._settings.router.repeat_reach)
             readers.append(open_reader(self._config, topic, place.partition, back, high))
+        again = {
+            each.partition: range(each.next_offset, self._resumes[each.partition])
+            for each in readers
+        }
+        self._refused = refused_among(self._config, self._topics, again)
         return readers, chains
 
     def _is_flushed(self) -> bool:
@@ -417,6 +425,21 @@ class Router:
 
 _BEFORE: Final = 255
 """Verdict on rows that were routed before this start: read again only to remember their ids."""
+
+
+def _close(consumers: Sequence[Consumer]) -> None:
+    """Closes them, but waits no longer than a router may take to end: a frozen broker holds them.
+
+    In a thread, which the end of the process ends if need be.
+    """
+
+    def close() -> None:
+        for consumer in consumers:
+            consumer.close()
+
+    closing = threading.Thread(target=close, name="closing", daemon=True)
+    closing.start()
+    closing.join(LEAVE_SECONDS)
 
 
 def run_router(settings: Settings, bootstrap: str, metrics: Metrics, stop: threading.Event) -> None:

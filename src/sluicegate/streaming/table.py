@@ -5,12 +5,14 @@ are never read or written through the table's mapping: the scoring agent works o
 """
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # poor stubs
 from faust.stores import base
 from faust.types import TP
@@ -19,6 +21,10 @@ from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
 from sluicegate.streaming.checkpoint import Restorer, chunks, claim, claimed_by, new_owner, renewal
 from sluicegate.streaming.partition import Partition
+
+log = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer")
 
 SAFE: Final[dict[str, Any]] = {
     "acks": "all",
@@ -31,6 +37,18 @@ SAFE: Final[dict[str, Any]] = {
 
 FLUSH_TURN_SECONDS: Final = 0.2
 READ_SECONDS: Final = 30.0
+ASK_SECONDS: Final = 5.0
+AGAIN_SECONDS: Final = 0.2
+COMPLAIN_SECONDS: Final = 5.0
+_PASSING: Final = {
+    KafkaError._NOENT,  # noqa: SLF001 - librdkafka's own: no leader is known
+    KafkaError._TRANSPORT,  # noqa: SLF001
+    KafkaError._TIMED_OUT,  # noqa: SLF001
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+}
+"""What a broker that has just come up says for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +107,12 @@ class Changelog:
     def ends(self, partitions: Iterable[int]) -> dict[int, int]:
         """The offset after the last message of each partition."""
         asked = {TopicPartition(self.topic, number): OffsetSpec.latest() for number in partitions}
-        answers = self._admin.list_offsets(asked, request_timeout=READ_SECONDS) if asked else {}
-        return {place.partition: answer.result().offset for place, answer in answers.items()}
+
+        def ask() -> dict[int, int]:
+            answers = self._admin.list_offsets(asked, request_timeout=ASK_SECONDS) if asked else {}
+            return {place.partition: answer.result().offset for place, answer in answers.items()}
+
+        return self._patiently(ask)
 
     def read(self, partition: int, start: int, stop: int) -> Iterator[bytes | None]:
         """The values from one offset to before another."""
@@ -115,8 +137,27 @@ class Changelog:
     def delete_before(self, partition: int, offset: int) -> None:
         """Deletes what lies before an offset."""
         place = TopicPartition(self.topic, partition, offset)
-        for answer in self._admin.delete_records([place]).values():
-            answer.result()
+
+        def ask() -> None:
+            for answer in self._admin.delete_records([place], request_timeout=ASK_SECONDS).values():
+                answer.result()
+
+        self._patiently(ask)
+
+    def _patiently(self, ask: Callable[[], _Answer]) -> _Answer:
+        """Asks again while the broker is away or its leaders change."""
+        complained = 0.0
+        while True:
+            try:
+                return ask()
+            except KafkaException as error:
+                passes = error.args[0].retriable() or error.args[0].code() in _PASSING
+                if not passes or self._give_up():
+                    raise
+                if time.monotonic() - complained > COMPLAIN_SECONDS:
+                    complained = time.monotonic()
+                    log.warning("%s: asks the broker again: %s", self.topic, error.args[0].str())
+                time.sleep(AGAIN_SECONDS)
 
     def _produce(self, partition: int, value: bytes, delivered: Callable[..., None]) -> None:
         while True:
@@ -280,8 +321,12 @@ class SlabStore(base.Store):
         del to_key, to_value
         for event in batch:
             message = event.message
-            if message.offset <= self._read.get(message.partition, -1):
+            read = self._read.get(message.partition, -1)
+            if message.offset <= read:
                 continue
+            if message.offset > read + 1:  # trimmed up to here: what it held is written again
+                self.restorers.pop(message.partition, None)
+                self._safe.pop(message.partition, None)
             try:
                 self._restorer(message.partition).feed(message.value)
             except Exception as error:  # noqa: BLE001 - Faust would log it and go on

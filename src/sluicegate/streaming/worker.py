@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import faust
 import platformdirs
+from aiokafka.errors import KafkaConnectionError
 from confluent_kafka import Message
 
 from sluicegate.errors import Problem
@@ -26,7 +27,7 @@ from sluicegate.operations.metrics import Metrics
 from sluicegate.settings import Settings
 from sluicegate.streaming.alerts import alerts_of
 from sluicegate.streaming.channel import StreamChannel
-from sluicegate.streaming.clients import confluent_config, faust_config
+from sluicegate.streaming.clients import confluent_config, faust_config, wait_for_broker
 from sluicegate.streaming.figures import WorkerFigures
 from sluicegate.streaming.identity import topic_identity
 from sluicegate.streaming.outgoing import Outgoing
@@ -120,7 +121,8 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop)
         self.app.finalize()
-        await self.app.start()
+        if not await self._started():
+            return
         crashed = asyncio.ensure_future(self.app.wait_until_stopped())
         asked = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait({crashed, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -135,6 +137,22 @@ class Worker:
         failure = self._failure or self.app.crash_reason
         if failure is not None:
             raise failure
+
+    async def _started(self) -> bool:
+        """Starts the application; False if it was told to stop before that was done."""
+        starting = asyncio.ensure_future(self.app.start())
+        asked = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        if starting.done() and starting.exception() is None:
+            return True
+        starting.cancel()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.app.stop(), STOP_SECONDS)
+        failure = self._failure or (starting.exception() if starting.done() else None)
+        if failure is not None:
+            raise failure
+        return False
 
     def _stop(self) -> None:
         """Asked to stop; from now on no answer of the broker is waited for without end."""
@@ -366,7 +384,12 @@ def run_worker(settings: Settings, bootstrap: str, metrics: Metrics) -> None:
     async def main() -> None:
         await Worker(settings, bootstrap, metrics).run()
 
-    asyncio.run(main())
+    while True:
+        try:
+            return asyncio.run(main())
+        except KafkaConnectionError as error:  # while it began: nothing was held yet
+            log.warning("the broker has gone away again: %s", error)
+            wait_for_broker(settings, bootstrap, log.warning)
 
 
 def _free_port() -> int:
