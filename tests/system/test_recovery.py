@@ -211,6 +211,6 @@ def test_a_log_that_is_not_the_states_own_stops_the_worker(
             pipeline,
             f"topic {log} is not the one that the account memory was made from\n",
             "state of partition 0 stands at offset 3 of",
-            "rebuild the state from the transactions, or give the state's own topic back",
+            "`sluicegate state adopt`",
         )
         assert pipeline.checkpointed(0).applied == 3
