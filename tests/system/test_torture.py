@@ -48,7 +48,8 @@ def test_whatever_dies_nothing_is_lost_doubled_or_changed(tmp_path: Path) -> Non
     told: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     assert sum(told["kills"].values()) >= KILLS
     assert min(told["kills"].values()) >= KILLS // 3
-    assert (told["rebalances"], told["zombies"], told["broker_restarts"]) == (3, 1, 1)
+    assert told["rebalances"] >= 3
+    assert (told["zombies"], told["broker_restarts"]) == (1, 1)
     assert told["transactions"] == told["scored"] + told["repeats"] + told["dead_lettered"]
     assert told["transactions"] > 10_000
     assert told["alerts"] > 10
