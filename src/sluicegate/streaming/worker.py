@@ -144,12 +144,12 @@ class Worker:
         asked = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()
-        if starting.done() and starting.exception() is None:
+        failure = starting.exception() if starting.done() else self._failure
+        if starting.done() and failure is None:
             return True
         starting.cancel()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.app.stop(), STOP_SECONDS)
-        failure = self._failure or (starting.exception() if starting.done() else None)
         if failure is not None:
             raise failure
         return False
