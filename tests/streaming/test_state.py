@@ -20,7 +20,7 @@ from sluicegate.cli import app
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
 from sluicegate.memory.features import FEATURE_INDEX
-from sluicegate.streaming.checkpoint import Place
+from sluicegate.streaming.checkpoint import Place, claim, renewal
 from sluicegate.streaming.partitioning import partition_of
 from sluicegate.streaming.state import PartitionState, StateReader, digest_of_all, row_of
 from sluicegate.streaming.state_view import AccountView, in_words, view_of
@@ -210,3 +210,20 @@ def test_another_number_of_partitions_is_refused(broker: EmbeddedBroker, topic_p
         pytest.raises(Problem, match="has 3 partitions, and 5 are configured"),
     ):
         list(reader.read_all())
+
+
+@pytest.mark.broker
+def test_the_owner_is_known_of_a_trimmed_changelog_and_is_no_zombie(
+    broker: EmbeddedBroker, topic_prefix: str
+) -> None:
+    shelf = Shelf(broker, topic_prefix)
+    owner, successor = b"A" * 16, b"B" * 16
+    shelf.write(shelf.topics.changelog, 0, [renewal(owner, "w3")])
+    assert slot_of(shelf, 0) == "w3"
+    shelf.write(shelf.topics.changelog, 0, [claim(successor, "w4"), renewal(owner, "w3")])
+    assert slot_of(shelf, 0) == "w4"
+
+
+def slot_of(shelf: Shelf, number: int) -> str:
+    with closing(StateReader(shelf.settings, shelf.bootstrap)) as reader:
+        return reader.read(number, checkpointed=True).slot

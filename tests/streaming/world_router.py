@@ -119,8 +119,8 @@ class RouterProcess(Router):
         def topic_identity(_: object, topic: str) -> dict[str, str]:
             return {topic: "bank"}
 
-        def refused_among(*_: object) -> dict[int, set[int]]:
-            return {number: set() for number in range(SOURCES)}
+        def refused_among(*_: object) -> dict[int, list[int]]:
+            return {number: [] for number in range(SOURCES)}
 
         with (
             patch.object(router_module, "open_reader", open_reader),

@@ -83,16 +83,8 @@ def torture_settings(settings: Settings, folder: Path) -> Settings:
         "liaison": loopback | {"database_url": f"sqlite:///{folder / 'liaison.db'}"},
         "metrics": {"bind": "127.0.0.1"},
     }
-    known = {
-        name: {key: value for key, value in change.items() if key in _fields(settings, name)}
-        for name, change in changes.items()
-    }
     sections = {
-        name: getattr(settings, name).model_copy(update=change) for name, change in known.items()
+        name: getattr(settings, name).model_copy(update=change) for name, change in changes.items()
     }
     broker = BrokerSettings(give_up_after_seconds=PATIENCE_SECONDS)
     return settings.model_copy(update=sections | {"broker": broker})
-
-
-def _fields(settings: Settings, section: str) -> set[str]:
-    return set(type(getattr(settings, section)).model_fields)

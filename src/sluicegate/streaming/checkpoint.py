@@ -67,8 +67,8 @@ def renewal(owner: bytes, slot: str) -> bytes:
 
 def claimed_by(value: bytes | None, *, or_renewed: bool = False) -> tuple[bytes, str] | None:
     """Owner and slot of a claim, or of a renewal too; None if the message is something else."""
-    kind = _kind(value or b"")
-    if value is None or not (kind == _IS_CLAIM or (or_renewed and kind == _IS_RENEWAL)):
+    kinds = (_IS_CLAIM, _IS_RENEWAL) if or_renewed else (_IS_CLAIM,)
+    if value is None or _kind(value) not in kinds:
         return None
     return _CLAIM.unpack_from(value)[2], value[_CLAIM.size :].decode(errors="replace")
 
@@ -122,13 +122,13 @@ class Restorer:
                 missing before it.
         """
         value = value or b""
-        match _kind(value):
-            case 0:
-                raise _strange(f"it begins with {value[:5]!r}")
-            case kind if kind == _IS_CHUNK:
-                self._take_chunk(_Chunk.read(value))
-            case kind:
-                self._take_claim(_CLAIM.unpack_from(value)[2], renews=kind == _IS_RENEWAL)
+        kind = _kind(value)
+        if not kind:
+            raise _strange(f"it begins with {value[:5]!r}")
+        if kind == _IS_CHUNK:
+            self._take_chunk(_Chunk.read(value))
+        else:
+            self._take_claim(_CLAIM.unpack_from(value)[2], renews=kind == _IS_RENEWAL)
 
     def _take_claim(self, owner: bytes, *, renews: bool) -> None:
         if renews and self.owner not in (None, owner):

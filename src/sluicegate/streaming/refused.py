@@ -6,6 +6,7 @@ bank may send it again, or people replay it from `dead-letter`.
 """
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any, Final
 
 from confluent_kafka import Message
@@ -18,15 +19,14 @@ AT_ONCE: Final = 5_000
 
 def refused_among(
     config: dict[str, Any], topics: Topics, stretches: Mapping[int, range]
-) -> dict[int, set[int]]:
+) -> dict[int, list[int]]:
     """The refused offsets among these of the transactions topic, by partition.
 
     Dead letters lie in the order of their sources, but for what a restart wrote again, so they are
     read from their end back, until a whole part of them is older than all that is asked for.
     """
-    found: dict[int, set[int]] = {number: set() for number in stretches}
-    reader = StretchReader(config)
-    try:
+    found: dict[int, list[int]] = {number: [] for number in stretches}
+    with closing(StretchReader(config)) as reader:
         all_of_it = reader.whole(topics.dead_letter, 0)
         end = all_of_it.end
         while end > all_of_it.start and any(map(len, stretches.values())):
@@ -36,12 +36,10 @@ def refused_among(
             known = [place for place in places if place is not None]
             asked = [(number, at) for number, at in known if at in stretches.get(number, ())]
             for number, at in asked:
-                found[number].add(at)
+                found[number].append(at)
             if known and not asked:
                 break
             end = start
-    finally:
-        reader.close()
     return found
 
 

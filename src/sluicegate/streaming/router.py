@@ -258,14 +258,15 @@ class Router:
     ) -> Ints:
         """The rows to send: not sent before, not the bank's own repeats."""
         verdicts = np.zeros(len(rows), np.uint8)
+        before = places.position[rows] < self._resume_at(places)[rows]
         for partition in np.unique(places.source_partition).tolist():
             known = places.source_partition[rows] == partition
-            if self._refused[partition]:  # by the rules of then: never sent, whatever is said now
-                known &= ~np.isin(places.position[rows], list(self._refused[partition]))
+            if before.any():  # what was refused by the rules of then was never sent
+                known &= ~np.isin(places.position[rows], self._refused[partition])
             own = np.flatnonzero(known)
             judged = self._repeats[partition].judge(decoded, places.position, rows[own])
             verdicts[own] = judged
-        verdicts[places.position[rows] < self._resume_at(places)[rows]] = _BEFORE
+        verdicts[before] = _BEFORE
         for row in rows[verdicts == Verdict.ID_REUSED].tolist():
             refused = Refused(Refusal.ID_REUSED, "id", "the same id came with other content")
             self._dead_letter(messages[int(decoded.row_index[row])], refused)

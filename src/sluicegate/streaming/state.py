@@ -122,8 +122,9 @@ class StateReader:
         for message in self._reader.read(changelog, self._telling(changelog)):
             value = message.value()
             restorer.feed(value)
-            claimed = claimed_by(value)
-            slot = claimed[1] if claimed else slot
+            claimed = claimed_by(value, or_renewed=True)  # a sweep deletes the claim itself
+            if claimed and claimed[0] == restorer.owner:
+                slot = claimed[1]
         return restorer, slot
 
     def _apply(self, partition: Partition, legs: Stretch) -> None:

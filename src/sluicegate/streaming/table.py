@@ -245,12 +245,9 @@ class SlabStore(base.Store):
         def write() -> Written | None:
             written = changelog.write(number, values)
             if written is not None:
-                expected = self._read[number] + 1
-                if (written.first_offset, written.last_offset - expected + 1) != (
-                    expected,
-                    written.messages,
-                ):
-                    self._look_for_others(number, expected, written.last_offset + 1)
+                read = self._read[number]
+                if written.last_offset != read + written.messages:  # not only ours lie in between
+                    self._look_for_others(number, read + 1, written.last_offset + 1)
                 self._read[number] = written.last_offset
                 self._safe[number] = applied
             return written
