@@ -3,9 +3,9 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Self
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Message
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -20,18 +20,8 @@ from sluicegate.streaming.legs import RecordType, unpack
 from sluicegate.streaming.partition import Partition
 from sluicegate.streaming.partitioning import partitions_of
 from sluicegate.streaming.scoring import scoring_of
+from sluicegate.streaming.stretch import StretchReader
 from sluicegate.streaming.topics import Topics
-
-QUIET_SECONDS: Final = 10.0
-ASK_SECONDS: Final = 10.0
-AT_ONCE: Final = 2_000
-ONLY_READS: Final[dict[str, Any]] = {
-    "group.id": "sluicegate-torture",
-    "enable.auto.commit": False,
-    "auto.offset.reset": "error",
-    "fetch.queue.backoff.ms": 1,
-    "log_level": 2,
-}
 
 
 class Shelf:
@@ -40,13 +30,13 @@ class Shelf:
     def __init__(self, settings: Settings, bootstrap: str) -> None:
         self.settings = settings
         self.topics = Topics.of(settings)
-        self._consumer = Consumer({**confluent_config(settings.broker, bootstrap), **ONLY_READS})
+        self._reader = StretchReader(confluent_config(settings.broker, bootstrap))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._consumer.close()
+        self._reader.close()
 
     @property
     def partitions(self) -> range:
@@ -57,21 +47,9 @@ class Shelf:
         """All that a partition holds now.
 
         Raises:
-            KafkaException: the broker failed, or brings nothing more.
+            Problem: it cannot be read.
         """
-        place = TopicPartition(topic, partition)
-        low, high = self._consumer.get_watermark_offsets(place, timeout=ASK_SECONDS)
-        self._consumer.assign([TopicPartition(topic, partition, low)])
-        while low < high:
-            read = self._consumer.consume(min(AT_ONCE, high - low), QUIET_SECONDS)
-            if not read:
-                raise KafkaException(f"{topic} {partition} could not be read from {low} to {high}")
-            for message in read:
-                if (error := message.error()) is not None:
-                    raise KafkaException(error)
-                low = (message.offset() or 0) + 1
-                if low <= high:
-                    yield message
+        yield from self._reader.read(self._reader.whole(topic, partition))
 
     def alerts(self) -> Iterator[Alert]:
         """What stop-payment says, repeats as often as they are there."""

@@ -8,12 +8,18 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from sluicegate.operations.torture_evidence import ONLY_READS
 from sluicegate.operations.torture_parts import Life
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.topics import Topics
 
+ONLY_READS: Final[dict[str, Any]] = {
+    "group.id": "sluicegate-torture",
+    "enable.auto.commit": False,
+    "auto.offset.reset": "error",
+    "fetch.queue.backoff.ms": 1,
+    "log_level": 2,
+}
 ASK_SECONDS: Final = 5.0
 STABLE_SECONDS: Final = 2.0
 AIM_SECONDS: Final = 2.0

@@ -1,10 +1,8 @@
 """Replays the legs logs offline: the same partitions and rules, so exactly the live alerts."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Final
-
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from sluicegate.domain.alert import Alert
 from sluicegate.memory.accounts import AccountMemory
@@ -13,15 +11,8 @@ from sluicegate.streaming.alerts import alerts_of
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.partition import Partition
 from sluicegate.streaming.scoring import scoring_of
+from sluicegate.streaming.stretch import StretchReader
 from sluicegate.streaming.topics import Topics
-
-QUIET_SECONDS: Final = 5.0
-FETCH: Final[dict[str, Any]] = {
-    "group.id": "sluicegate-unused",
-    "enable.auto.commit": False,
-    "auto.offset.reset": "error",
-    "fetch.queue.backoff.ms": 1,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +34,19 @@ def retrace(
     `progress(done, total)` counts legs messages.
 
     Raises:
-        Problem: the log is not what a worker would apply.
-        KafkaException: the broker failed.
+        Problem: the log is not what a worker would apply, or cannot be read.
     """
     topic = Topics.of(settings).legs
     scoring = scoring_of(settings)
-    consumer = Consumer({**confluent_config(settings.broker, bootstrap), **FETCH})
-    try:
-        ends = {
-            number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30)
-            for number in range(settings.topics.partitions)
-        }
-        total, done = sum(high - low for low, high in ends.values()), 0
-        for number, (low, high) in ends.items():
-            partition = Partition(number, AccountMemory(settings.worker.accounts_per_partition))
-            partition.place.applied = low - 1
+    with closing(StretchReader(confluent_config(settings.broker, bootstrap))) as reader:
+        logs = [reader.whole(topic, number) for number in range(settings.topics.partitions)]
+        total, done = sum(log.end - log.start for log in logs), 0
+        for log in logs:
+            memory = AccountMemory(settings.worker.accounts_per_partition)
+            partition = Partition(log.partition, memory)
+            partition.place.applied = log.start - 1
             alerts: list[Alert] = []
-            for message in _messages(consumer, topic, number, low, high):
+            for message in reader.read(log):
                 offset = message.offset() or 0
                 applied = partition.apply(offset, message.value(), scoring.scorer)
                 if applied is not None and len(applied.stepped.hits):
@@ -70,21 +57,4 @@ def retrace(
                 done += 1
                 if progress is not None:
                     progress(done, total)
-            yield Retraced(number, high - 1, partition.memory.digest(), tuple(alerts))
-    finally:
-        consumer.close()
-
-
-def _messages(
-    consumer: Consumer, topic: str, partition: int, low: int, high: int
-) -> Iterator[Message]:
-    consumer.assign([TopicPartition(topic, partition, low)])
-    at = low
-    while at < high:
-        for message in consumer.consume(min(500, high - at), QUIET_SECONDS):
-            error = message.error()
-            if error is not None:
-                raise KafkaException(error)
-            at = (message.offset() or 0) + 1
-            if at <= high:
-                yield message
+            yield Retraced(log.partition, log.end - 1, memory.digest(), tuple(alerts))

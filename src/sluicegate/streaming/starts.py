@@ -1,11 +1,11 @@
 """Where to read a legs log on; and when the state must not be read on from this log."""
 
+from contextlib import closing
 from typing import Any, Final
-
-from confluent_kafka import Consumer, TopicPartition
 
 from sluicegate.errors import Problem
 from sluicegate.streaming.checkpoint import Place
+from sluicegate.streaming.stretch import StretchReader
 
 REBUILD: Final = "`sluicegate state rebuild` makes the state anew from the transactions"
 
@@ -56,11 +56,6 @@ def log_bounds(
     config: dict[str, Any], topic: str, partitions: list[int]
 ) -> dict[int, tuple[int, int]]:
     """First offset and end of each partition of a topic."""
-    consumer = Consumer({**config, "group.id": "sluicegate-unused"})
-    try:
-        return {
-            number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30)
-            for number in partitions
-        }
-    finally:
-        consumer.close()
+    with closing(StretchReader(config)) as reader:
+        whole = {number: reader.whole(topic, number) for number in partitions}
+    return {number: (stretch.start, stretch.end) for number, stretch in whole.items()}

@@ -8,11 +8,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # poor stubs
 from faust.stores import base
 from faust.types import TP
@@ -21,6 +22,7 @@ from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
 from sluicegate.streaming.checkpoint import Restorer, chunks, claim, claimed_by, new_owner, renewal
 from sluicegate.streaming.partition import Partition
+from sluicegate.streaming.stretch import Stretch, StretchReader
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,6 @@ SAFE: Final[dict[str, Any]] = {
 
 
 FLUSH_TURN_SECONDS: Final = 0.2
-READ_SECONDS: Final = 30.0
 ASK_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 0.2
 COMPLAIN_SECONDS: Final = 5.0
@@ -116,23 +117,9 @@ class Changelog:
 
     def read(self, partition: int, start: int, stop: int) -> Iterator[bytes | None]:
         """The values from one offset to before another."""
-        consumer = Consumer({**self._config, "group.id": "sluicegate-unused"})
-        try:
-            consumer.assign([TopicPartition(self.topic, partition, start)])
-            at = start
-            while at < stop:
-                message = consumer.poll(READ_SECONDS)
-                error = message.error() if message is not None else None
-                if message is None or error is not None:
-                    raise Problem(
-                        f"partition {partition} of {self.topic} cannot be read",
-                        error.str() if error is not None else f"no answer in {READ_SECONDS:g} s",
-                    )
-                at = (message.offset() or 0) + 1
-                if at <= stop:
-                    yield message.value()
-        finally:
-            consumer.close()
+        with closing(StretchReader(self._config)) as reader:
+            for message in reader.read(Stretch(self.topic, partition, start, stop)):
+                yield message.value()
 
     def delete_before(self, partition: int, offset: int) -> None:
         """Deletes what lies before an offset."""
