@@ -27,6 +27,7 @@ from sluicegate.settings import Settings
 from sluicegate.simulation.city import City, bench_stream
 from sluicegate.simulation.movements import Chunk
 from sluicegate.streaming.decoder import Decoder
+from sluicegate.streaming.producing import hand_over
 from sluicegate.streaming.routing import Places, first_legs
 from sluicegate.streaming.scoring import scoring_of
 from sluicegate.streaming.topics import Topics, create_topics
@@ -139,12 +140,7 @@ class Bench:
         producer = self.producer(20)
         for messages in bench_stream(SEED, transactions, ACCOUNTS):
             for key, value in messages:
-                while True:
-                    try:
-                        producer.produce(topics.transactions, value, key)
-                        break
-                    except BufferError:
-                        producer.poll(0.05)
+                hand_over(producer, topics.transactions, value, key=key)
             producer.poll(0)
         producer.flush()
 

@@ -26,6 +26,7 @@ from sluicegate.operations.dead_letter import (
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.partitioning import partition_of
+from sluicegate.streaming.producing import hand_over
 from sluicegate.streaming.scoring import Scoring, scoring_of
 from sluicegate.streaming.topics import Topics
 from sluicegate.streaming.unjudged import JUDGEMENT_FAILED, judge_again
@@ -223,20 +224,15 @@ class _Post:
         headers: dict[str, str] | None = None,
     ) -> None:
         """Hands a record over."""
-        while True:
-            try:
-                self._producer.produce(
-                    topic,
-                    value,
-                    key,
-                    partition,
-                    headers=[(name, text.encode()) for name, text in (headers or {}).items()],
-                    on_delivery=self._delivered,
-                )
-            except BufferError:
-                self._producer.poll(0.1)
-            else:
-                return
+        hand_over(
+            self._producer,
+            topic,
+            value,
+            key=key,
+            partition=partition,
+            headers=[(name, text.encode()) for name, text in (headers or {}).items()],
+            on_delivery=self._delivered,
+        )
 
     def flush(self) -> None:
         """Waits until the broker has everything.

@@ -14,7 +14,7 @@ from sluicegate.memory.accounts import Records
 from sluicegate.settings import Settings
 from sluicegate.streaming.figures import WorkerFigures
 from sluicegate.streaming.partition import Outbox, Partition
-from sluicegate.streaming.table import SAFE
+from sluicegate.streaming.producing import SAFE, hand_over, is_flushed
 from sluicegate.streaming.topics import Topics
 from sluicegate.streaming.unjudged import JUDGEMENT_FAILED, UnjudgedLeg
 
@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 
 GATHERED_ENOUGH: Final = 8_192
 """Arrivals that are sent on although more are to come."""
-FLUSH_TURN_SECONDS: Final = 0.2
 COMPLAIN_SECONDS: Final = 5.0
 
 
@@ -51,6 +50,7 @@ class Outgoing:
             {
                 **config,
                 **SAFE,
+                "linger.ms": 0,
                 "queue.buffering.max.messages": 1_000_000,
                 "error_cb": self._client_failed,
             }
@@ -136,19 +136,11 @@ class Outgoing:
 
     def flush(self, give_up: Callable[[], bool]) -> bool:
         """Waits until all is acknowledged; False if it gave up, or a record was not taken."""
-        while self._producer.flush(FLUSH_TURN_SECONDS):
-            if self.failure is not None or give_up():
-                return False
-        return self.failure is None
+        flushed = is_flushed(self._producer, lambda: self.failure is not None or give_up())
+        return flushed and self.failure is None
 
     def _produce(self, topic: str, value: bytes, **options: Any) -> None:  # noqa: ANN401 - librdkafka's own
-        while True:
-            try:
-                self._producer.produce(topic, value, on_delivery=self._delivered, **options)
-            except BufferError:
-                self._producer.poll(0.05)
-            else:
-                return
+        hand_over(self._producer, topic, value, on_delivery=self._delivered, **options)
 
     def _delivered(self, error: object, message: Message) -> None:
         """Runs in whatever thread polls or flushes."""

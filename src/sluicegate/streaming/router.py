@@ -29,6 +29,7 @@ from sluicegate.streaming.figures import RouterFigures
 from sluicegate.streaming.identity import topic_identity
 from sluicegate.streaming.lead import Lead
 from sluicegate.streaming.places import pack_place, unpack_place
+from sluicegate.streaming.producing import SAFE, hand_over, is_flushed
 from sluicegate.streaming.refused import refused_among
 from sluicegate.streaming.repeats import Repeats, Verdict
 from sluicegate.streaming.routing import Chains, Ints, Places
@@ -44,15 +45,11 @@ FIRST_SECONDS: Final = 1.0
 """How long the first records of a partition are waited for."""
 COMPLAIN_SECONDS: Final = 5.0
 FLUSH_SECONDS: Final = 60.0
-FLUSH_TURN_SECONDS: Final = 0.2
 LEAVE_SECONDS: Final = 3.0
 """So long acknowledgements are waited for when the router is to end."""
 GAPLESS: Final[dict[str, Any]] = {
-    "acks": "all",
-    "enable.idempotence": True,
-    "enable.gapless.guarantee": True,
-    "message.timeout.ms": 0,  # never given up: a lost batch would be a hole
-    "compression.type": "lz4",
+    **SAFE,
+    "enable.gapless.guarantee": True,  # a lost batch would be a hole
     "queue.buffering.max.messages": 1_000_000,
 }
 
@@ -298,7 +295,10 @@ class Router:
 
         self._lead.sent(len(rows))
         for partition, value in self._chains.messages(decoded, places, rows):
-            self._produce(self._topics.legs, value, partition=partition, on_delivery=delivered)
+            hand_over(
+                self._producer, self._topics.legs, value,
+                partition=partition, on_delivery=delivered,
+            )  # fmt: skip
 
     def _dead_letter(self, message: Message, refused: Refused) -> None:
         """Keeps what was refused, whole where it fits, with the reason and where it came from."""
@@ -323,7 +323,8 @@ class Router:
             if error is not None:
                 self._failed("dead-letter", error)
 
-        self._produce(
+        hand_over(
+            self._producer,
             self._topics.dead_letter,
             value,
             key=message.key(),
@@ -331,15 +332,6 @@ class Router:
             on_delivery=delivered,
         )
         self._figures.refused(refused.refusal.value)
-
-    def _produce(self, topic: str, value: bytes | None, **options: Any) -> None:  # noqa: ANN401 - librdkafka's own
-        while True:
-            try:
-                self._producer.produce(topic, value, **options)
-            except BufferError:
-                self._producer.poll(0.05)
-            else:
-                return
 
     def _failed(self, what: str, error: object) -> None:
         self._failure = self._failure or Problem(
@@ -391,12 +383,17 @@ class Router:
     def _is_flushed(self) -> bool:
         """Whether all that was sent is acknowledged; waited for, but not without end."""
         until = time.monotonic() + FLUSH_SECONDS
-        while self._producer.flush(FLUSH_TURN_SECONDS) and time.monotonic() < until:
+
+        def has_waited() -> bool:
+            nonlocal until
             if self._stop.is_set():
                 until = min(until, time.monotonic() + LEAVE_SECONDS)
+            return time.monotonic() >= until
+
+        flushed = is_flushed(self._producer, has_waited)
         if self._failure is not None:
             raise self._failure
-        return len(self._producer) == 0
+        return flushed
 
     def _commit(self, readers: Sequence[SourceReader]) -> None:
         """Commits the places reached, after all that was sent is acknowledged."""

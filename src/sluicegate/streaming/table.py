@@ -22,22 +22,13 @@ from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
 from sluicegate.streaming.checkpoint import Restorer, chunks, claim, claimed_by, new_owner, renewal
 from sluicegate.streaming.partition import Partition
+from sluicegate.streaming.producing import SAFE, hand_over, is_flushed
 from sluicegate.streaming.stretch import Stretch, StretchReader
 
 log = logging.getLogger(__name__)
 
 _Answer = TypeVar("_Answer")
 
-SAFE: Final[dict[str, Any]] = {
-    "acks": "all",
-    "enable.idempotence": True,
-    "message.timeout.ms": 0,  # never given up: a broker that is away is waited for
-    "compression.type": "lz4",
-    "linger.ms": 0,
-}
-
-
-FLUSH_TURN_SECONDS: Final = 0.2
 ASK_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 0.2
 COMPLAIN_SECONDS: Final = 5.0
@@ -75,7 +66,7 @@ class Changelog:
         self.topic = topic
         self._config = config
         self._give_up = give_up
-        self._producer = Producer({**config, **SAFE})
+        self._producer = Producer({**config, **SAFE, "linger.ms": 0})
         self._admin = AdminClient(config)
 
     def write(self, partition: int, values: Iterable[bytes]) -> Written | None:
@@ -97,10 +88,10 @@ class Changelog:
         for value in values:
             size += len(value)
             messages += 1
-            self._produce(partition, value, delivered)
-        while self._producer.flush(FLUSH_TURN_SECONDS):
-            if self._give_up():
-                return None
+            hand_over(self._producer, self.topic, value, partition=partition, on_delivery=delivered)
+            self._producer.poll(0)
+        if not is_flushed(self._producer, self._give_up):
+            return None
         if lost:
             raise Problem("the changelog could not be written", lost[0])
         return Written(size, min(offsets), max(offsets), messages)
@@ -145,18 +136,6 @@ class Changelog:
                     complained = time.monotonic()
                     log.warning("%s: asks the broker again: %s", self.topic, error.args[0].str())
                 time.sleep(AGAIN_SECONDS)
-
-    def _produce(self, partition: int, value: bytes, delivered: Callable[..., None]) -> None:
-        while True:
-            try:
-                self._producer.produce(
-                    self.topic, value, partition=partition, on_delivery=delivered
-                )
-            except BufferError:
-                self._producer.poll(0.1)
-            else:
-                self._producer.poll(0)
-                return
 
 
 class SlabStore(base.Store):
