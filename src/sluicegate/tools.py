@@ -311,7 +311,7 @@ def state_rebuild(
     While no router and no worker runs. Alerts come again with the ids that they had.
     """
     from sluicegate.operations.progress import counted
-    from sluicegate.streaming.state_rebuild import rebuild, require_idle
+    from sluicegate.operations.state_rebuild import rebuild, require_idle
     from sluicegate.streaming.topics import Topics
 
     settings, bootstrap = reached(context, broker)

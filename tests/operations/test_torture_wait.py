@@ -10,7 +10,7 @@ from sluicegate.operations.torture_wait import (
     have_joined,
     have_taken_over,
 )
-from sluicegate.operations.torture_watch import Progress
+from sluicegate.streaming.progress import Progress
 
 
 def said(slot: str, at_ms: int, *partitions: int) -> Progress:

@@ -11,7 +11,8 @@ import pytest
 
 from sluicegate.operations.torture_balance import NOTHING_OF, is_exact, spread_of
 from sluicegate.operations.torture_parts import FOUND_REPLACED, ZOMBIE_SECONDS, Life, Part
-from sluicegate.operations.torture_watch import Progress, ProgressLog, recoveries
+from sluicegate.operations.torture_watch import ProgressLog, recoveries
+from sluicegate.streaming.progress import Progress
 
 EXACT: dict[str, Any] = {
     **dict.fromkeys(NOTHING_OF, 0),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from confluent_kafka import Consumer, Message
+from confluent_kafka import Consumer
 from rich.console import Console
 
 from sluicegate.domain.transaction import LATEST_MS, Rules
@@ -32,6 +32,7 @@ from sluicegate.streaming.checkpoint import Place, chunks, claim, new_owner
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.decoder import Decoder
 from sluicegate.streaming.identity import topic_identity
+from sluicegate.streaming.progress import Progress, first_judged_ms
 from sluicegate.streaming.routing import Places, first_legs
 from sluicegate.streaming.scoring import scoring_of
 from sluicegate.streaming.table import Changelog
@@ -148,20 +149,11 @@ def _send(bench: Bench, topics: Topics, turn: int) -> None:
 
 def _first_judged(progress: Consumer, worker: subprocess.Popen[bytes], began: float) -> float:
     """When the worker said that it had applied more than what it restored, seconds of the clock."""
-    restored: dict[str, int] = {}
+    said: list[Progress] = []
     while time.time() - began < GIVE_UP_SECONDS and worker.poll() is None:
-        for message in progress.consume(100, 0.02):
-            told = _told(message, began)
-            restored = restored or told
-            if any(at > restored.get(number, at) for number, at in told.items()):
-                return float(message.timestamp()[1]) / 1000
+        heard = progress.consume(100, 0.02)
+        said += [Progress.read(each.value()) for each in heard if each.error() is None]
+        judged_ms = first_judged_ms(word for word in said if word.at_ms / 1000 >= began)
+        if judged_ms is not None:
+            return judged_ms / 1000
     raise Problem("the worker judged nothing", f"{GIVE_UP_SECONDS:g} s after its start")
-
-
-def _told(message: Message, since: float) -> dict[str, int]:
-    """Applied offsets by partition, if this was told since then."""
-    if message.error() is not None:
-        return {}
-    said = json.loads(message.value() or b"{}")
-    applied: dict[str, int] = said["applied"] if said["at_ms"] / 1000 >= since else {}
-    return applied

@@ -28,6 +28,7 @@ from sluicegate.simulation.city import City, bench_stream
 from sluicegate.simulation.movements import Chunk
 from sluicegate.streaming.decoder import Decoder
 from sluicegate.streaming.producing import hand_over
+from sluicegate.streaming.progress import Progress
 from sluicegate.streaming.routing import Places, first_legs
 from sluicegate.streaming.scoring import scoring_of
 from sluicegate.streaming.topics import Topics, create_topics
@@ -217,7 +218,7 @@ class _Seen:
     def __init__(self, broker: EmbeddedBroker, topics: Topics, settings: Settings) -> None:
         self._broker, self._topics, self._settings = broker, topics, settings
         self._consumer = consumer_of(broker, topics.progress, settings, partitions=1)
-        self._applied: dict[str, int] = {}
+        self._applied: dict[int, int] = {}
         self.ready = False
         self.moved = False
         self.changed_at = 0.0
@@ -225,7 +226,7 @@ class _Seen:
     def poll(self, seconds: float) -> None:
         for message in self._consumer.consume(1000, seconds):
             if message.error() is None:
-                applied = json.loads(message.value() or b"{}")["applied"]
+                applied = Progress.read(message.value()).applied
                 self.ready = True
                 if any(self._applied.get(number) != at for number, at in applied.items()):
                     self._applied.update(applied)

@@ -1,10 +1,9 @@
 """What the demo sees of the pipeline: the alerts as a consumer reads them, and its figures."""
 
-import json
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import Any, Final, NamedTuple
@@ -15,6 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPar
 from sluicegate.domain.alert import Alert
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import confluent_config
+from sluicegate.streaming.progress import Progress
 from sluicegate.streaming.topics import Topics
 
 POLL_SECONDS: Final = 0.1
@@ -182,12 +182,12 @@ class Watch:
                 now_ms = time.time_ns() // 1_000_000
                 self._seen.append(Seen(Alert.model_validate_json(value), now_ms))
             else:
-                self._note_progress(json.loads(value))
+                self._note_progress(Progress.read(value))
         consumer.close()
 
-    def _note_progress(self, progress: Mapping[str, Any]) -> None:
-        for partition, offset in progress.get("applied", {}).items():
-            self._applied[int(partition)] = int(offset)
+    def _note_progress(self, progress: Progress) -> None:
+        for partition, offset in progress.applied.items():
+            self._applied[partition] = offset
             if offset >= 0 and self.first_applied_at is None:
                 self.first_applied_at = time.monotonic()
 

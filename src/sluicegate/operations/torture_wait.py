@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sluicegate.operations.torture_parts import Life
 from sluicegate.operations.torture_schedule import ROUTERS, WORKERS, Deed, Kind, Step
-from sluicegate.operations.torture_watch import Progress
+from sluicegate.streaming.progress import Progress
 
 LEAVES = {Deed.STOP, Deed.KILL, Deed.FREEZE, Deed.FREEZE_IN_CHECKPOINT}
 
@@ -26,7 +26,9 @@ def awaits_successor(step: Step) -> bool:
 def have_joined(slots: Collection[str], lives: Sequence[Life], said: Sequence[Progress]) -> bool:
     """Whether each of these workers has said, since its start, where a partition stands."""
     began: Mapping[str, int] = {life.slot: life.began_ms for life in lives}
-    spoke = {word.slot for word in said if word.applied and word.at_ms >= began.get(word.slot, 0)}
+    spoke = {
+        word.worker for word in said if word.applied and word.at_ms >= began.get(word.worker, 0)
+    }
     return set(slots) <= spoke
 
 
@@ -37,7 +39,7 @@ def have_taken_over(
     held = {
         number
         for word in said
-        if word.slot in slots and word.at_ms >= since_ms
+        if word.worker in slots and word.at_ms >= since_ms
         for number in word.applied
     }
     return len(held) == partitions

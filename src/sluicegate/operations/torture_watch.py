@@ -1,8 +1,7 @@
 """Looks from outside how far everyone is, without disturbing: only asks the broker."""
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from sluicegate.operations.torture_parts import Life
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import confluent_config
+from sluicegate.streaming.progress import Progress, first_judged_ms
 from sluicegate.streaming.topics import Topics
 
 ONLY_READS: Final[dict[str, Any]] = {
@@ -27,15 +27,6 @@ AIM_ASK_SECONDS: Final = 0.3
 MOST_MESSAGES: Final = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """One word of a worker about where its partitions stand."""
-
-    slot: str
-    at_ms: int
-    applied: Mapping[int, int]
-
-
 @dataclass
 class ProgressLog:
     """All that workers said, in order."""
@@ -46,10 +37,9 @@ class ProgressLog:
 
     def add(self, value: bytes | None) -> None:
         """Take a message of the progress topic."""
-        read = json.loads(value or b"{}")
-        applied = {int(number): int(offset) for number, offset in read["applied"].items()}
-        self.said.append(Progress(read["worker"], read["at_ms"], applied))
-        for number, offset in applied.items():
+        progress = Progress.read(value)
+        self.said.append(progress)
+        for number, offset in progress.applied.items():
             self.applied[number] = max(offset, self.applied.get(number, -1))
 
 
@@ -156,22 +146,18 @@ class Watch:
 
 
 def recoveries(lives: Sequence[Life], said: Sequence[Progress]) -> list[float]:
-    """Seconds from each start of a worker to its first judged leg; lives without one are left out.
-
-    A worker says where its partitions stand when it has restored them, and again after each
-    stretch of legs: the first place that is further than its first is the first judged leg.
-    """
+    """Seconds from each start of a worker to its first judged leg, for the lives that had one."""
     found = []
     for life in lives:
         ends_ms = min((other.began_ms for other in lives if _follows(other, life)), default=None)
         own = [
             word
             for word in said
-            if word.slot == life.slot
+            if word.worker == life.slot
             and word.at_ms >= life.began_ms
             and (ends_ms is None or word.at_ms < ends_ms)
         ]
-        judged_ms = _first_judged(own)
+        judged_ms = first_judged_ms(own)
         if judged_ms is not None:
             found.append((judged_ms - life.began_ms) / 1000)
     return found
@@ -179,12 +165,3 @@ def recoveries(lives: Sequence[Life], said: Sequence[Progress]) -> list[float]:
 
 def _follows(other: Life, life: Life) -> bool:
     return other.slot == life.slot and other.began_ms > life.began_ms
-
-
-def _first_judged(said: Sequence[Progress]) -> int | None:
-    first: dict[int, int] = {}
-    for word in said:
-        for number, applied in word.applied.items():
-            if applied > first.setdefault(number, applied):
-                return word.at_ms
-    return None

@@ -1,6 +1,5 @@
 """What a worker writes besides checkpoints: alerts, arrivals, failed judgements, progress."""
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -15,6 +14,7 @@ from sluicegate.settings import Settings
 from sluicegate.streaming.figures import WorkerFigures
 from sluicegate.streaming.partition import Outbox, Partition
 from sluicegate.streaming.producing import SAFE, hand_over, is_flushed
+from sluicegate.streaming.progress import Progress
 from sluicegate.streaming.topics import Topics
 from sluicegate.streaming.unjudged import JUDGEMENT_FAILED, UnjudgedLeg
 
@@ -118,16 +118,12 @@ class Outgoing:
 
     def publish_progress(self, partitions: Iterable[Partition]) -> None:
         """Tells the router how far each partition has come."""
-        applied = {str(each.number): each.place.applied for each in partitions}
+        applied = {each.number: each.place.applied for each in partitions}
         if not applied:
             return
         self.published_at = time.monotonic()
-        progress = {
-            "worker": self._settings.worker.slot,
-            "at_ms": time.time_ns() // 1_000_000,
-            "applied": applied,
-        }
-        self._produce(self._topics.progress, json.dumps(progress).encode(), partition=0)
+        progress = Progress(self._settings.worker.slot, time.time_ns() // 1_000_000, applied)
+        self._produce(self._topics.progress, progress.message(), partition=0)
         self.poll()
 
     def poll(self) -> None:

@@ -7,11 +7,10 @@ offsets after both are acknowledged. Any delivery error ends the process without
 
 import gc
 import hashlib
-import json
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,6 +29,7 @@ from sluicegate.streaming.identity import topic_identity
 from sluicegate.streaming.lead import Lead
 from sluicegate.streaming.places import pack_place, unpack_place
 from sluicegate.streaming.producing import SAFE, hand_over, is_flushed
+from sluicegate.streaming.progress import Progress
 from sluicegate.streaming.refused import refused_among
 from sluicegate.streaming.repeats import Repeats, Verdict
 from sluicegate.streaming.routing import Chains, Ints, Places
@@ -126,22 +126,21 @@ class Router:
         group.subscribe([self._topics.progress], on_assign=assigned, on_revoke=lost, on_lost=lost)
         return group
 
-    def _follow_group(self, seconds: float) -> Iterator[dict[int, int]]:
+    def _follow_group(self, seconds: float) -> list[Mapping[int, int]]:
         """Serves the group, and gives what workers published since the last time."""
         messages = self._group.consume(100, seconds)
-        published = []
+        published: list[Mapping[int, int]] = []
         for message in messages:
             error = message.error()
             if error is None:
-                applied = json.loads(message.value() or b"{}").get("applied", {})
-                published.append({int(number): int(at) for number, at in applied.items()})
+                published.append(Progress.read(message.value()).applied)
             elif error.fatal() or error.code() == KafkaError.FENCED_INSTANCE_ID:
                 raise Problem(
                     f"the routers' group has no place any more for {self._settings.router.slot}",
                     str(error.str()),
                     "another router may run under this router.slot; else start it again",
                 )
-        return iter(published)
+        return published
 
     # Routing.
 

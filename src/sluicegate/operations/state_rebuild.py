@@ -4,7 +4,6 @@ Each step may be repeated: the routers' places go first, so that whatever is lef
 died is routed again, and recognised where it is still there.
 """
 
-import json
 import shutil
 import tempfile
 import time
@@ -22,6 +21,7 @@ from sluicegate.operations.supervisor import Plan, Supervisor
 from sluicegate.operations.up import part_stages
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import confluent_config
+from sluicegate.streaming.progress import Progress
 from sluicegate.streaming.state_quiet import require_nobody, router_group, worker_group
 from sluicegate.streaming.stretch import Stretch, StretchReader
 from sluicegate.streaming.topics import Topics, check_topics, create_topics
@@ -34,7 +34,8 @@ SETTLE_SECONDS: Final = 1.5
 STOP_SECONDS: Final = 120.0
 """A last checkpoint of everything may be long."""
 
-Progress = Callable[[int, int], None]
+Told = Callable[[int, int], None]
+"""Told how many transactions are routed, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def rebuild(
     *,
     workers: int = 1,
     say: Callable[[str], None],
-    progress: Progress = lambda _done, _total: None,
+    progress: Told = lambda _done, _total: None,
 ) -> Rebuilt:
     """Deletes state and legs, and makes them from what the transactions topic holds now.
 
@@ -207,7 +208,7 @@ class _Watch:
         self._group.close()
         self._said.close()
 
-    def look(self, progress: Progress) -> bool:
+    def look(self, progress: Told) -> bool:
         """Whether all is routed and applied, and has been for a moment."""
         places = self._routed()
         total = sum(each.end - each.start for each in self._sources)
@@ -251,5 +252,4 @@ class _Watch:
         """What the workers have published since the last time."""
         for message in self._said.consume(1_000, 0.05):
             if message.error() is None:
-                applied = json.loads(message.value() or b"{}").get("applied", {})
-                self._applied |= {int(number): int(at) for number, at in applied.items()}
+                self._applied |= Progress.read(message.value()).applied
