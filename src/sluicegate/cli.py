@@ -397,8 +397,7 @@ def _run_part(
 
     settings = settings_of(context, broker)
     if slot is not None:
-        section = getattr(settings, name).model_copy(update={"slot": slot})
-        settings = settings.model_copy(update={name: section})
+        settings = settings.changed(**{name: {"slot": slot}})
     with contextlib.suppress(KeyboardInterrupt):  # before it took care of that: nothing had begun
         run_part(Part(name), settings, bootstrap_of(settings.broker))
     # All is flushed and committed. To take apart an interpreter with a million account rows and

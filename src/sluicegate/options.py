@@ -36,9 +36,7 @@ def settings_of(context: typer.Context, broker: str | None = None) -> "Settings"
     settings = load_settings(context.obj)
     if broker is None:
         return settings
-    return settings.model_copy(
-        update={"broker": settings.broker.model_copy(update={"bootstrap": broker})}
-    )
+    return settings.changed(broker={"bootstrap": broker})
 
 
 def reached(context: typer.Context, broker: str | None) -> "tuple[Settings, str]":

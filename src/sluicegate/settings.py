@@ -227,6 +227,15 @@ class Settings(BaseSettings):
     liaison: LiaisonSettings = LiaisonSettings()
     metrics: MetricsSettings = MetricsSettings()
 
+    def changed(self, **sections: Mapping[str, Any]) -> Self:
+        """The same settings but for these fields, by section; they are not checked again."""
+        return self.model_copy(
+            update={
+                name: getattr(self, name).model_copy(update=dict(fields))
+                for name, fields in sections.items()
+            }
+        )
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -261,6 +261,25 @@ def test_late_writes_of_an_owner_before_do_not_disturb() -> None:
     assert after.memory.digest() == partition.memory.digest()
 
 
+def test_a_claim_renewed_by_a_zombie_does_not_take_the_partition_back() -> None:
+    """Found by the torture (24 kills, seed 5): thawed in the middle of a checkpoint, a worker wrote
+    its claim again after its successor's, and from there on its checkpoints counted and the others
+    did not.
+    """
+    changelog = Kept()
+    store, (partition,) = owned(changelog, 0)
+    write = store.take_checkpoint(partition, renews=True)
+    successor = b"B" * 16
+    changelog.write(0, [claim(successor, "w1")])  # while the zombie was frozen
+    with pytest.raises(Problem, match="claimed by another worker"):
+        write()
+    restorer = Restorer(AccountMemory(CAPACITY))
+    for value in changelog.kept[0]:
+        restorer.feed(value)
+    assert restorer.owner == successor
+    assert restorer.number == 0
+
+
 def sweep(store: SlabStore, changelog: Kept, partition: Partition) -> int:
     """Writes all rows again behind a claim of their own, with legs in between; its offset."""
     begin = len(changelog.kept[partition.number])

@@ -19,22 +19,18 @@ import numpy as np
 from confluent_kafka import Consumer
 from rich.console import Console
 
-from sluicegate.domain.transaction import LATEST_MS, Rules
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory, Records
 from sluicegate.memory.row import ROW, opaque
 from sluicegate.memory.words import texts_words
-from sluicegate.operations.bench_runs import SEED, Bench, consumer_of, flat
+from sluicegate.operations.bench_runs import SEED, Bench, consumer_of, flat, follow_stream
 from sluicegate.operations.broker import EmbeddedBroker
 from sluicegate.settings import Settings
-from sluicegate.simulation.city import City, bench_stream
+from sluicegate.simulation.city import City
 from sluicegate.streaming.checkpoint import Place, chunks, claim, new_owner
 from sluicegate.streaming.clients import confluent_config
-from sluicegate.streaming.decoder import Decoder
 from sluicegate.streaming.identity import topic_identity
 from sluicegate.streaming.progress import Progress, first_judged_ms
-from sluicegate.streaming.routing import Places, first_legs
-from sluicegate.streaming.scoring import scoring_of
 from sluicegate.streaming.table import Changelog
 from sluicegate.streaming.topics import Topics
 
@@ -90,14 +86,9 @@ def run_recovery_bench(settings: Settings, *, report: Path | None) -> None:
 
 def _rows(settings: Settings) -> Records:
     """Rows of real transactions, each under several names: `[ACCOUNTS]`."""
-    scoring = scoring_of(settings)
-    memory, decoder = AccountMemory(4 * SAMPLE_ACCOUNTS), Decoder(Rules())
-    for messages in bench_stream(SEED, SAMPLE_TRANSACTIONS, SAMPLE_ACCOUNTS):
-        values = [value for _, value in messages]
-        decoded = decoder.decode(values, np.full(len(values), LATEST_MS))
-        every = np.arange(len(decoded.row_index))
-        places = Places(np.zeros_like(every), every, decoded.occurred_at_ms)
-        memory.follow(first_legs(decoded, places, every), scoring.scorer)
+    memory = AccountMemory(4 * SAMPLE_ACCOUNTS)
+    for _ in follow_stream(settings, memory, SAMPLE_TRANSACTIONS, SAMPLE_ACCOUNTS):
+        pass
     rows: Records = opaque(memory.rows)[np.arange(ACCOUNTS) % len(memory)].view(ROW)
     rows["account"] = texts_words([f"A{number:018d}" for number in range(ACCOUNTS)], 5)
     return rows

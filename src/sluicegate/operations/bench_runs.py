@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from sluicegate.domain.transaction import LATEST_MS, Rules
 from sluicegate.errors import Problem
-from sluicegate.memory.accounts import AccountMemory
+from sluicegate.memory.accounts import AccountMemory, Followed, Records
 from sluicegate.memory.words import words_text
 from sluicegate.operations.broker import EmbeddedBroker
 from sluicegate.operations.guard import Guard
@@ -132,8 +132,7 @@ class Bench:
 
     def prepare(self, prefix: str) -> Topics:
         """Makes the topics of this prefix."""
-        changed = self._settings.topics.model_copy(update={"prefix": prefix})
-        settings = self._settings.model_copy(update={"topics": changed})
+        settings = self._settings.changed(topics={"prefix": prefix})
         create_topics(settings, self._broker.bootstrap)
         return Topics.of(settings)
 
@@ -258,18 +257,10 @@ def _watching(broker: EmbeddedBroker, topics: Topics, settings: Settings) -> Ite
 
 def strict_order_alerts(settings: Settings, transactions: int) -> Alerts:
     """Alerts of the bench's stream when each transaction is scored in order of time."""
-    scoring = scoring_of(settings)
-    decoder = Decoder(Rules())
-    memory = AccountMemory(ACCOUNTS * 2)
     alerts: Alerts = {}
-    for messages in bench_stream(SEED, transactions, ACCOUNTS):
-        decoded = decoder.decode(
-            [value for _, value in messages], np.full(len(messages), LATEST_MS)
-        )
-        rows = np.arange(len(decoded.row_index))
-        places = Places(np.zeros_like(rows), rows, decoded.occurred_at_ms)
-        legs = first_legs(decoded, places, rows)
-        followed = memory.follow(legs, scoring.scorer)
+    for legs, followed in follow_stream(
+        settings, AccountMemory(ACCOUNTS * 2), transactions, ACCOUNTS
+    ):
         hit = legs[followed.hits]
         inflow = followed.hit_sides > hit["side"]  # an arrival that followed its departure
         accounts = np.where(inflow[:, None], hit["counterparty"], hit["account"])
@@ -277,6 +268,20 @@ def strict_order_alerts(settings: Settings, transactions: int) -> Alerts:
         alerted = zip(words_text(hit["transaction"]), sides, strict=True)
         alerts |= dict(zip(alerted, words_text(accounts), strict=True))
     return alerts
+
+
+def follow_stream(
+    settings: Settings, memory: AccountMemory, transactions: int, accounts: int
+) -> Iterator[tuple[Records, Followed]]:
+    """Steps the bench's stream in order of time; first legs and what became of them."""
+    scorer, decoder = scoring_of(settings).scorer, Decoder(Rules())
+    for messages in bench_stream(SEED, transactions, accounts):
+        values = [value for _, value in messages]
+        decoded = decoder.decode(values, np.full(len(values), LATEST_MS))
+        rows = np.arange(len(decoded.row_index))
+        places = Places(np.zeros_like(rows), rows, decoded.occurred_at_ms)
+        legs = first_legs(decoded, places, rows)
+        yield legs, memory.follow(legs, scorer)
 
 
 def consumer_of(

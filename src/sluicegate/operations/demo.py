@@ -25,17 +25,16 @@ from sluicegate.operations.demo_books import Measured, books_of, books_tables
 from sluicegate.operations.demo_stage import (
     Auditor,
     Bank,
-    Stage,
     alerts_stored,
     child_environment,
     demo_settings,
     remove_topics,
-    set_stage,
 )
 from sluicegate.operations.demo_view import Lines, Screen, State, View
 from sluicegate.operations.demo_watch import Figures, Watch, quantiles_of
 from sluicegate.operations.logs import start_logging
 from sluicegate.operations.parts import stop_on_signals
+from sluicegate.operations.stage import Stage, set_stage
 from sluicegate.operations.supervisor import CRASH_LOOP_DEATHS, Supervisor
 from sluicegate.operations.up import BROKER_STOP_SECONDS, environment_of, part_stages
 from sluicegate.settings import Settings
@@ -83,7 +82,7 @@ def run_demo(settings: Settings, wishes: Wishes) -> int:
     lively = console.is_terminal and wishes.report is None
     view: View = Screen(console, wishes.language) if lively else Lines(console)
     start_logging("demo", logging.WARNING)
-    with set_stage() as stage:
+    with set_stage("demo") as stage:
         demo = _Demo(settings, wishes, stage, view, stop)
         try:
             with ExitStack() as running:

@@ -1,17 +1,13 @@
-"""What the demo is played on: a temporary folder, settings of its own, a bank and an auditor."""
+"""What the demo is played with: settings of its own, a bank and an auditor."""
 
 import json
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from typing import IO, Any, Final
 
 from confluent_kafka import KafkaException
@@ -19,62 +15,13 @@ from confluent_kafka.admin import AdminClient
 
 from sluicegate.operations.bank_orders import GO_LIVE, Orders, Told
 from sluicegate.operations.broker import free_port
-from sluicegate.operations.guard import Guard
+from sluicegate.operations.stage import Stage
 from sluicegate.operations.supervisor import ending
 from sluicegate.settings import PATH_VARIABLE, BrokerSettings, Settings
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.topics import topic_table
 
-TAIL_LINES: Final = 12
 DELETE_SECONDS: Final = 10.0
-KEPT_LOGS: Final = ("*.log", "broker/broker.log", "broker/broker.out")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A folder for everything, and the guard that removes it should the demo die hard."""
-
-    folder: Path
-    guard: Guard
-
-    @property
-    def truth(self) -> Path:
-        """Where the bank notes what it planted."""
-        return self.folder / "truth.ndjson"
-
-    @property
-    def database(self) -> Path:
-        """The SQLite file of the desk."""
-        return self.folder / "liaison.db"
-
-    def log_tail(self, name: str) -> str:
-        """The last lines of the log of a child."""
-        try:
-            text = (self.folder / f"{name}.log").read_text("utf-8", "replace")
-        except OSError:
-            return ""
-        return "\n".join(text.splitlines()[-TAIL_LINES:])
-
-    def keep_logs(self) -> Path:
-        """Copy the logs to where they stay, and say where that is."""
-        kept = Path(tempfile.mkdtemp(prefix="sluicegate-demo-logs-"))
-        for pattern in KEPT_LOGS:
-            for file in self.folder.glob(pattern):
-                shutil.copy(file, kept)
-        return kept
-
-
-@contextmanager
-def set_stage() -> Iterator[Stage]:
-    """A stage that is removed at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="sluicegate-demo-"))
-    guard = Guard()
-    try:
-        guard.remove_later(folder)
-        yield Stage(folder, guard)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        guard.dismiss()
 
 
 def demo_settings(settings: Settings, stage: Stage, prefix: str) -> Settings:
@@ -97,12 +44,8 @@ def demo_settings(settings: Settings, stage: Stage, prefix: str) -> Settings:
         },
         "metrics": {"bind": "127.0.0.1"},
     }
-    sections = {
-        name: getattr(settings, name).model_copy(update=change) for name, change in changes.items()
-    }
-    if not prefix:
-        sections["broker"] = BrokerSettings()
-    return settings.model_copy(update=sections)
+    changed = settings.changed(**changes)
+    return changed if prefix else changed.model_copy(update={"broker": BrokerSettings()})
 
 
 def child_environment(stage: Stage) -> dict[str, str]:

@@ -152,12 +152,7 @@ def _done(answers: dict[str, Any], what: str, *, unless: int) -> None:
 
 def _parts(settings: Settings, bootstrap: str, workers: int, folder: Path) -> list[list[Plan]]:
     """A router and workers whose ports are in nobody's way."""
-    quiet = settings.model_copy(
-        update={
-            "router": settings.router.model_copy(update={"metrics_port": 0}),
-            "worker": settings.worker.model_copy(update={"metrics_port": 0, "web_port": 0}),
-        }
-    )
+    quiet = settings.changed(router={"metrics_port": 0}, worker={"metrics_port": 0, "web_port": 0})
     router, seats, _ = part_stages(quiet, bootstrap, workers, log_dir=folder)
     return [
         [replace(plan, stop_seconds=STOP_SECONDS) for plan in stage] for stage in (router, seats)

@@ -20,11 +20,12 @@ from sluicegate.errors import Problem
 from sluicegate.operations.broker import EmbeddedBroker, fetch_jars, free_port
 from sluicegate.operations.logs import start_logging
 from sluicegate.operations.parts import stop_on_signals
+from sluicegate.operations.stage import Stage, set_stage
 from sluicegate.operations.torture_actor import Actor, Ground
 from sluicegate.operations.torture_balance import balance, is_exact, spread_of
 from sluicegate.operations.torture_parts import Cast, Fault, cast_of
 from sluicegate.operations.torture_schedule import make_schedule
-from sluicegate.operations.torture_stage import Stage, set_stage, torture_settings
+from sluicegate.operations.torture_settings import torture_settings
 from sluicegate.operations.torture_stream import Bank, fixed_stream
 from sluicegate.operations.torture_view import View, report_table
 from sluicegate.operations.torture_watch import Watch, recoveries
@@ -64,7 +65,7 @@ def run_torture(settings: Settings, wishes: Wishes) -> int:
     signal.signal(signal.SIGHUP, lambda *_: stop.set())
     start_logging("torture", logging.WARNING)
     view = View(Console(stderr=True), wishes.kills)
-    with set_stage(wishes.keep) as stage:
+    with set_stage("torture", wishes.keep) as stage:
         try:
             with view.shown(), ExitStack() as running:
                 report = Torture(settings, wishes, stage, view, stop).run(running)
@@ -96,7 +97,7 @@ class Torture:
     def __init__(
         self, settings: Settings, wishes: Wishes, stage: Stage, view: View, stop: Event
     ) -> None:
-        self._settings = torture_settings(settings, stage.folder)
+        self._settings = torture_settings(settings, stage)
         self._wishes = wishes
         self._stage = stage
         self._view = view
