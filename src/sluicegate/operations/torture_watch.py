@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from sluicegate.operations.torture_parts import Life
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import confluent_config
+from sluicegate.streaming.offsets import ASK_SECONDS, Offsets
 from sluicegate.streaming.progress import Progress, first_judged_ms
 from sluicegate.streaming.topics import Topics
 
@@ -18,9 +19,7 @@ ONLY_READS: Final[dict[str, Any]] = {
     "enable.auto.commit": False,
     "auto.offset.reset": "error",
     "fetch.queue.backoff.ms": 1,
-    "log_level": 2,
 }
-ASK_SECONDS: Final = 5.0
 STABLE_SECONDS: Final = 2.0
 AIM_SECONDS: Final = 2.0
 AIM_ASK_SECONDS: Final = 0.3
@@ -49,12 +48,14 @@ class Watch:
     def __init__(self, settings: Settings, bootstrap: str) -> None:
         self._settings = settings
         self._topics = Topics.of(settings)
-        self._config: dict[str, Any] = {
+        reached: dict[str, Any] = {
             **confluent_config(settings.broker, bootstrap),
-            **ONLY_READS,
+            "log_level": 2,
         }
+        self._config = {**reached, **ONLY_READS}
         prefix = settings.topics.prefix
         self._reader = Consumer(self._config)
+        self._offsets = Offsets(reached)
         self._groups = {
             self._topics.transactions: self._member(f"{prefix}{settings.router.group}"),
             self._topics.stop_payment: self._member(f"{prefix}{settings.liaison.group}"),
@@ -77,35 +78,28 @@ class Watch:
     def is_settled(self) -> bool:
         """Whether for some time all that was sent has gone all its way."""
         self.listen()
-        try:
-            behind = self.behind()
-        except KafkaException:
-            behind = ["the broker"]
-        if behind:
+        if self.behind():
             self._settled_at = None
             return False
         self._settled_at = self._settled_at or time.monotonic()
         return time.monotonic() - self._settled_at > STABLE_SECONDS
 
     def behind(self) -> list[str]:
-        """Who has not come to the end.
-
-        Raises:
-            KafkaException: the broker does not answer.
-        """
-        return [*self._readers_behind(), *self._logs_behind()]
+        """Who has not come to the end; the broker itself, while it does not answer."""
+        try:
+            return [*self._readers_behind(), *self._logs_behind()]
+        except KafkaException as error:
+            return [f"the broker: {error.args[0].str()}"]
 
     def await_checkpoint(self) -> bool:
         """Return when a checkpoint is being written; False if there was none in some seconds."""
         topic = self._topics.changelog
         deadline = time.monotonic() + AIM_SECONDS
-        before: list[int] | None = None
+        before: dict[int, int] | None = None
+        numbers = range(self._settings.topics.partitions)
         while time.monotonic() < deadline:
             try:
-                ends = [
-                    self._end(topic, number, AIM_ASK_SECONDS)
-                    for number in range(self._settings.topics.partitions)
-                ]
+                ends = self._offsets.ends(topic, numbers, AIM_ASK_SECONDS)
             except KafkaException:
                 return False
             if before is not None and ends != before:
@@ -116,10 +110,6 @@ class Watch:
     def _member(self, group: str) -> Consumer:
         return Consumer({**self._config, "group.id": group})
 
-    def _end(self, topic: str, partition: int, seconds: float = ASK_SECONDS) -> int:
-        place = TopicPartition(topic, partition)
-        return int(self._reader.get_watermark_offsets(place, timeout=seconds)[1])
-
     def _readers_behind(self) -> list[str]:
         topics = self._settings.topics
         counts = {
@@ -129,16 +119,17 @@ class Watch:
         behind = []
         for topic, group in self._groups.items():
             places = [TopicPartition(topic, number) for number in range(counts[topic])]
+            ends = self._offsets.ends(topic, range(counts[topic]))
             for place in group.committed(places, timeout=ASK_SECONDS):
-                end = self._end(topic, place.partition)
+                end = ends[place.partition]
                 if max(place.offset, 0) < end:
                     behind.append(f"{topic}[{place.partition}] read to {place.offset} of {end}")
         return behind
 
     def _logs_behind(self) -> list[str]:
         behind = []
-        for number in range(self._settings.topics.partitions):
-            end = self._end(self._topics.legs, number)
+        numbers = range(self._settings.topics.partitions)
+        for number, end in self._offsets.ends(self._topics.legs, numbers).items():
             applied = self.progress.applied.get(number, -1)
             if applied + 1 < end:
                 behind.append(f"legs[{number}] applied to {applied} of {end}")

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # poor stubs
+from confluent_kafka import KafkaException, Message, Producer
 from faust.stores import base
 from faust.types import TP
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
 from sluicegate.streaming.checkpoint import Restorer, chunks, claim, claimed_by, new_owner, renewal
+from sluicegate.streaming.offsets import Offsets, passes
 from sluicegate.streaming.partition import Partition
 from sluicegate.streaming.producing import SAFE, hand_over, is_flushed
 from sluicegate.streaming.stretch import Stretch, StretchReader
@@ -29,18 +29,8 @@ log = logging.getLogger(__name__)
 
 _Answer = TypeVar("_Answer")
 
-ASK_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 0.2
 COMPLAIN_SECONDS: Final = 5.0
-_PASSING: Final = {
-    KafkaError._NOENT,  # noqa: SLF001 - librdkafka's own: no leader is known
-    KafkaError._TRANSPORT,  # noqa: SLF001
-    KafkaError._TIMED_OUT,  # noqa: SLF001
-    KafkaError.FENCED_LEADER_EPOCH,
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.LEADER_NOT_AVAILABLE,
-}
-"""What a broker that has just come up says for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +57,7 @@ class Changelog:
         self._config = config
         self._give_up = give_up
         self._producer = Producer({**config, **SAFE, "linger.ms": 0})
-        self._admin = AdminClient(config)
+        self._offsets = Offsets(config)
 
     def write(self, partition: int, values: Iterable[bytes]) -> Written | None:
         """Writes the values in order and waits for their acknowledgement; None: it gave up.
@@ -98,13 +88,8 @@ class Changelog:
 
     def ends(self, partitions: Iterable[int]) -> dict[int, int]:
         """The offset after the last message of each partition."""
-        asked = {TopicPartition(self.topic, number): OffsetSpec.latest() for number in partitions}
-
-        def ask() -> dict[int, int]:
-            answers = self._admin.list_offsets(asked, request_timeout=ASK_SECONDS) if asked else {}
-            return {place.partition: answer.result().offset for place, answer in answers.items()}
-
-        return self._patiently(ask)
+        numbers = list(partitions)
+        return self._patiently(lambda: self._offsets.ends(self.topic, numbers))
 
     def read(self, partition: int, start: int, stop: int) -> Iterator[bytes | None]:
         """The values from one offset to before another."""
@@ -114,13 +99,7 @@ class Changelog:
 
     def delete_before(self, partition: int, offset: int) -> None:
         """Deletes what lies before an offset."""
-        place = TopicPartition(self.topic, partition, offset)
-
-        def ask() -> None:
-            for answer in self._admin.delete_records([place], request_timeout=ASK_SECONDS).values():
-                answer.result()
-
-        self._patiently(ask)
+        self._patiently(lambda: self._offsets.delete_before(self.topic, partition, offset))
 
     def _patiently(self, ask: Callable[[], _Answer]) -> _Answer:
         """Asks again while the broker is away or its leaders change."""
@@ -129,8 +108,7 @@ class Changelog:
             try:
                 return ask()
             except KafkaException as error:
-                passes = error.args[0].retriable() or error.args[0].code() in _PASSING
-                if not passes or self._give_up():
+                if not passes(error) or self._give_up():
                     raise
                 if time.monotonic() - complained > COMPLAIN_SECONDS:
                     complained = time.monotonic()

@@ -1,0 +1,70 @@
+"""Asks the broker where partitions end, and goes on asking rightly after it was restarted."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # poor stubs
+
+ASK_SECONDS: Final = 5.0
+_PASSING: Final = {
+    KafkaError._NOENT,  # noqa: SLF001 - librdkafka's own: no leader is known
+    KafkaError._TRANSPORT,  # noqa: SLF001
+    KafkaError._TIMED_OUT,  # noqa: SLF001
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+}
+
+
+def passes(error: KafkaException) -> bool:
+    """Whether it is what a broker says that is away or has only just come up."""
+    return error.args[0].retriable() or error.args[0].code() in _PASSING
+
+
+class Offsets:
+    """The ends of partitions, and the deletion of what lies before an offset.
+
+    librdkafka goes on asking the leaders that it knew before a restart, with their old epoch, and
+    is refused until it looks who leads minutes later: so after each refusal it is made to look.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._admin = AdminClient(config)
+
+    def ends(
+        self, topic: str, partitions: Iterable[int], seconds: float = ASK_SECONDS
+    ) -> dict[int, int]:
+        """The offset after the last message of each partition.
+
+        Raises:
+            KafkaException: no answer, or a refusal; the next call may succeed if it `passes`.
+        """
+        asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in partitions}
+        if not asked:
+            return {}
+        with self._renewing_leaders(topic):
+            answers = self._admin.list_offsets(asked, request_timeout=seconds)
+            return {place.partition: answer.result().offset for place, answer in answers.items()}
+
+    def delete_before(self, topic: str, partition: int, offset: int) -> None:
+        """Delete what lies before an offset.
+
+        Raises:
+            KafkaException: as for `ends`.
+        """
+        place = TopicPartition(topic, partition, offset)
+        with self._renewing_leaders(topic):
+            for answer in self._admin.delete_records([place], request_timeout=ASK_SECONDS).values():
+                answer.result()
+
+    @contextmanager
+    def _renewing_leaders(self, topic: str) -> Iterator[None]:
+        try:
+            yield
+        except KafkaException:
+            with suppress(KafkaException):
+                self._admin.list_topics(topic, timeout=ASK_SECONDS)
+            raise

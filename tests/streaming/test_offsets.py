@@ -1,0 +1,58 @@
+"""A broker that was restarted is asked rightly again, not minutes later."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from sluicegate.operations.broker import EmbeddedBroker
+from sluicegate.streaming.offsets import Offsets, passes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.broker
+
+TOPIC = "legs"
+A_WHILE = 30.0
+"""Far below the five minutes after which librdkafka looks by itself who leads."""
+
+
+def persisting(ask: Callable[[], dict[int, int]]) -> dict[int, int]:
+    deadline = time.monotonic() + A_WHILE
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            assert passes(error)
+            assert time.monotonic() < deadline, error
+            time.sleep(0.1)
+
+
+def test_ends_are_told_again_after_the_broker_was_killed_and_restarted() -> None:
+    with EmbeddedBroker(heap_mb=256) as broker:
+        config = {"bootstrap.servers": broker.bootstrap, "log_level": 2}
+        admin = AdminClient(config)
+        admin.create_topics([NewTopic(TOPIC, 2, 1)])[TOPIC].result()
+        producer = Producer({**config, "enable.idempotence": True})
+        producer.produce(TOPIC, b"before", partition=1)
+        producer.flush()
+        offsets = Offsets(config)
+        assert persisting(lambda: offsets.ends(TOPIC, range(2))) == {0: 0, 1: 1}
+
+        broker.kill()
+        with pytest.raises(KafkaException) as refusal:
+            offsets.ends(TOPIC, range(2), seconds=0.3)
+        assert passes(refusal.value)
+        broker.start()
+
+        assert persisting(lambda: offsets.ends(TOPIC, range(2))) == {0: 0, 1: 1}
+        offsets.delete_before(TOPIC, 1, 1)
+
+
+def test_of_no_partition_nothing_is_asked() -> None:
+    assert Offsets({"bootstrap.servers": "127.0.0.1:1", "log_level": 2}).ends(TOPIC, []) == {}
