@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined] # poor stubs
 
 from sluicegate.operations.broker import EmbeddedBroker
 from sluicegate.streaming.offsets import Offsets, passes
@@ -35,7 +35,7 @@ def persisting(ask: Callable[[], dict[int, int]]) -> dict[int, int]:
 
 def test_ends_are_told_again_after_the_broker_was_killed_and_restarted() -> None:
     with EmbeddedBroker(heap_mb=256) as broker:
-        config = {"bootstrap.servers": broker.bootstrap, "log_level": 2}
+        config: dict[str, Any] = {"bootstrap.servers": broker.bootstrap, "log_level": 2}
         admin = AdminClient(config)
         admin.create_topics([NewTopic(TOPIC, 2, 1)])[TOPIC].result()
         producer = Producer({**config, "enable.idempotence": True})
