@@ -76,7 +76,12 @@ def test_late_and_too_late_legs_are_counted_as_they_come(
 ) -> None:
     """Late: older than the latest of its account. Too late: ten local days or more older."""
     memory = AccountMemory(5)
-    memory.step(records(legs), scorer(utc_offset_s=utc_offset_s), partition=0, log_offset=0)
+    by = scorer(utc_offset_s=utc_offset_s)
+    stepped = [
+        memory.step(records(part), by, partition=0, log_offset=0)
+        for part in (legs[:30], legs[30:])
+        if part
+    ]
     latest: dict[str, int] = {}
     late = too_late = 0
     for leg in legs:
@@ -86,6 +91,8 @@ def test_late_and_too_late_legs_are_counted_as_they_come(
         too_late += days >= 10
         latest[leg.account] = max(before, leg.second)
     assert (memory.late_legs, memory.too_late_legs) == (late, too_late)
+    assert sum(each.late for each in stepped) == late
+    assert sum(each.too_late for each in stepped) == too_late
 
 
 ORDER_FREE = [

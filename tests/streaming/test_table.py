@@ -288,7 +288,7 @@ def sweep(store: SlabStore, changelog: Kept, partition: Partition) -> int:
     store.take_checkpoint(partition, renews=True)()
     step(partition, "BETWEEN")
     partition.memory.mark(range(half, len(partition.memory)))
-    store.take_checkpoint(partition)()
+    store.take_checkpoint(partition, completes=True)()
     return begin
 
 
@@ -304,6 +304,44 @@ def test_a_restore_of_a_trimmed_changelog_is_exact() -> None:
     _, (after,) = owned(changelog, 0, slot="w1")
     assert after.memory.digest() == partition.memory.digest()
     assert after.place == partition.place
+
+
+def restored(changelog: Kept) -> Partition:
+    return owned(changelog, 0, slot="w1")[1][0]
+
+
+def test_a_changelog_that_lost_more_than_a_sweep_replaced_is_refused() -> None:
+    """Rows written only in what was deleted would be missing, and nobody would know."""
+    changelog = Kept()
+    store, (partition,) = owned(changelog, 0)
+    for turn in range(6):
+        step(partition, f"A{turn}")
+        store.take_checkpoint(partition)()
+    begin = sweep(store, changelog, partition)
+    begun = len(changelog.kept[0])
+    store.take_checkpoint(partition, renews=True)()
+    changelog.delete_before(0, begin)
+    assert restored(changelog).place == partition.place
+    changelog.delete_before(0, begun)  # where the next sweep has begun, but not ended
+    with pytest.raises(Problem, match="lost its beginning") as refusal:
+        restored(changelog)
+    assert "its first checkpoint is 9, but every row is there only from 7 on" in str(refusal.value)
+
+
+def test_an_emptied_changelog_is_refused() -> None:
+    changelog = Kept()
+    store, (partition,) = owned(changelog, 0)
+    step(partition)
+    store.take_checkpoint(partition)()
+    changelog.delete_before(0, len(changelog.kept[0]))
+    with pytest.raises(Problem, match="emptied"):
+        restored(changelog)
+
+
+def test_claims_without_a_checkpoint_are_a_state_that_has_not_begun() -> None:
+    changelog = Kept()
+    owned(changelog, 0)
+    assert restored(changelog).place.applied == -1
 
 
 def test_nothing_is_trimmed_after_a_foreign_claim() -> None:

@@ -176,7 +176,9 @@ class WorkerProcess:
         sweep = self._sweeps.setdefault(number, Sweep(len(memory), self._now))
         memory.mark(sweep.share(self._now, SWEEP))
         is_last = sweep.is_complete(self._now, SWEEP)
-        write = self.store.take_checkpoint(self.partitions[number], renews=begins)
+        write = self.store.take_checkpoint(
+            self.partitions[number], renews=begins, completes=is_last
+        )
         self._writings[number] = _Writing(write, sweep, begins, is_last)
 
     def write_checkpoint(self, number: int, most: int) -> None:

@@ -165,9 +165,9 @@ def legs(first: int, messages: int) -> list[bytes]:
     return made
 
 
-def delete_records(pipeline: Pipeline, before: int) -> None:
+def delete_records(pipeline: Pipeline, topic: str, before: int) -> None:
     admin = AdminClient({"bootstrap.servers": pipeline.bootstrap})
-    place = TopicPartition(pipeline.topics.legs, 0, before)
+    place = TopicPartition(topic, 0, before)
     admin.delete_records([place])[place].result(10)
 
 
@@ -199,7 +199,7 @@ def test_a_log_that_is_not_the_states_own_stops_the_worker(
         assert worker.stop() == 0
 
         pipeline.send(legs(40, 4), topic=log)
-        delete_records(pipeline, before=6)
+        delete_records(pipeline, log, before=6)
         assert_refuses(
             pipeline,
             f"topic {log} has lost legs that were not yet applied\n",
@@ -214,3 +214,12 @@ def test_a_log_that_is_not_the_states_own_stops_the_worker(
             "`sluicegate state adopt`",
         )
         assert pipeline.checkpointed(0).applied == 3
+
+        end = pipeline.end_of(pipeline.topics.changelog, 0)[1]
+        delete_records(pipeline, pipeline.topics.changelog, before=end)
+        assert_refuses(
+            pipeline,
+            "the changelog was emptied\n",
+            f"it begins at offset {end}, and no checkpoint is left in it\n",
+            "`sluicegate state rebuild`",
+        )

@@ -50,6 +50,8 @@ class Stepped:
     hits: Ints  # int64[h], indexes into the legs
     hit_features: Floats  # float64[h, FEATURE_COUNT]
     hit_strengths: Floats  # float64[h, patterns]
+    late: int  # legs older than their account's latest event
+    too_late: int  # those of them that no local day covers any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +121,16 @@ class AccountMemory:
         hits = np.empty(n, np.int64)
         features = np.empty((n + 1, FEATURE_COUNT))
         strengths = np.empty((n + 1, scorer.pattern_count))
+        late, too_late = self.late_legs, self.too_late_legs
         sent, hit = step_legs(
             *self._state(), legs, scorer.kernel, scorer.utc_offset_s, scorer.threshold,
             partition, log_offset, np.empty(n, np.int64), arrivals, scores, hits,
             features, strengths,
         )  # fmt: skip
-        return Stepped(scores, arrivals[:sent], hits[:hit], features[:hit], strengths[:hit])
+        return Stepped(
+            scores, arrivals[:sent], hits[:hit], features[:hit], strengths[:hit],
+            self.late_legs - late, self.too_late_legs - too_late,
+        )  # fmt: skip
 
     def follow(self, legs: Records, scorer: Scorer) -> Followed:
         """Steps whole transactions: each first leg and, at once, the arrival that follows it.

@@ -465,10 +465,16 @@ def _open_days(row, day, known):
 
 
 @_jit
+def is_too_late(row, leg_day):
+    """Whether the leg's local day is covered no longer."""
+    return leg_day <= np.int64(row.day_last) - DAYS
+
+
+@_jit
 def _remember_day(row, inflow, leg_day, amount):
     """Adds the leg to its own local day and block, where they are still covered."""
     last = np.int64(row.day_last)
-    if leg_day > last - DAYS:
+    if not is_too_late(row, leg_day):
         i = leg_day % DAYS
         large = np.uint8(amount > LARGE_MINOR)
         band = np.uint8(_in_band(amount))

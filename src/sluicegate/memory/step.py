@@ -14,7 +14,7 @@ from numba import types as nt
 from numba.extending import intrinsic
 
 from sluicegate.memory.features import FEATURE_INDEX, FEATURES
-from sluicegate.memory.kernel import ROW_TYPE, fingerprint, observe, remember
+from sluicegate.memory.kernel import ROW_TYPE, fingerprint, is_too_late, observe, remember
 from sluicegate.memory.row import ARRIVAL, DEPARTURE, FLAG_OUTSIDE, LEG
 
 STRENGTHS: Final = nt.float64(nt.int64, nt.float64[::1], nt.float64[::1])
@@ -184,7 +184,7 @@ def _step(rows, dirty, meta, at, leg, patterns, offset, f, s):
     leg_s = leg.occurred_at_ms // 1000
     if leg_s < np.int64(row.last_s):
         meta[1] += 1
-        meta[2] += (leg_s + offset) // 86_400 <= np.int64(row.day_last) - 10
+        meta[2] += is_too_late(row, (leg_s + offset) // 86_400)
     remember(row, leg, offset, f)
     dirty[at] = 1
     return score

@@ -141,6 +141,20 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         WORKER,
         COUNTER,
+        "sluicegate_worker_late_legs_total",
+        "records",
+        "legs older than their account's latest event; each counts in its own time",
+    ),
+    Metric(
+        WORKER,
+        COUNTER,
+        "sluicegate_worker_too_late_legs_total",
+        "records",
+        "late legs whose local day their account remembers no longer",
+    ),
+    Metric(
+        WORKER,
+        COUNTER,
         "sluicegate_worker_arrivals_sent_total",
         "records",
         "arrivals written to the legs logs",

@@ -21,6 +21,8 @@ from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory, Records
 from sluicegate.memory.row import LAYOUT_VERSION, ROW
 
+REBUILD: Final = "`sluicegate state rebuild` makes the state anew from the transactions"
+
 MAGIC: Final = b"SLC1"
 _CLAIM: Final = struct.Struct("<4sB16s")
 _CHUNK: Final = struct.Struct("<4sBH16sQIII")
@@ -48,6 +50,8 @@ class Place(BaseModel):
     """Ids of the cluster and of the legs topic that this state was made from."""
     pattern_set: str = ""
     """Version of the pattern set that judged last."""
+    whole_from: int = 1
+    """Number of the checkpoint from which on the changelog holds every row: its last sweep's."""
 
 
 def new_owner() -> bytes:
@@ -99,10 +103,16 @@ def chunks(memory: AccountMemory, place: Place, owner: bytes, number: int) -> It
 
 
 class Restorer:
-    """Rebuilds one partition from its changelog, message by message, in order."""
+    """Rebuilds one partition from its changelog, message by message, in order.
 
-    def __init__(self, memory: AccountMemory) -> None:
+    `begins_at` is the offset of the first message: above 0 where what lay before was deleted.
+    """
+
+    def __init__(self, memory: AccountMemory, begins_at: int = 0) -> None:
         self.memory = memory
+        self.begins_at = begins_at
+        self.first = 0
+        """Number of the first checkpoint that counted."""
         self.place = Place()
         self.owner: bytes | None = None
         """Whose claim came last."""
@@ -130,6 +140,31 @@ class Restorer:
         else:
             self._take_claim(_CLAIM.unpack_from(value)[2], renews=kind == _IS_RENEWAL)
 
+    def stand_at(self, number: int) -> None:
+        """The state is that of this checkpoint from here on, read back or written."""
+        self.first = self.first or number
+        self.number = number
+
+    def require_whole(self) -> None:
+        """Looks, when all has been fed, whether nothing is missing at the changelog's beginning.
+
+        Raises:
+            Problem: more was deleted than a sweep had written again.
+        """
+        if self.number == 0 and self.begins_at > 0:
+            raise Problem(
+                "the changelog was emptied",
+                f"it begins at offset {self.begins_at}, and no checkpoint is left in it",
+                REBUILD,
+            )
+        if self.first > self.place.whole_from:
+            raise Problem(
+                "the changelog has lost its beginning",
+                f"its first checkpoint is {self.first}, but every row is there only from "
+                f"{self.place.whole_from} on",
+                REBUILD,
+            )
+
     def _take_claim(self, owner: bytes, *, renews: bool) -> None:
         if renews and self.owner not in (None, owner):
             self.fenced += 1
@@ -155,13 +190,13 @@ class Restorer:
             raise Problem(
                 "the changelog has lost a checkpoint",
                 f"checkpoint {number} follows {self.number}",
-                "what changed in between is not known: `sluicegate state rebuild`",
+                f"what changed in between is not known: {REBUILD}",
             )
         for chunk in self._staged:
             if chunk.state:
                 self.place = Place.model_validate_json(chunk.state)
             self.memory.put(chunk.rows)
-        self.number = number
+        self.stand_at(number)
         self.applied = self.place.applied
         self._staged = []
 

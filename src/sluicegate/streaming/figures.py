@@ -44,6 +44,8 @@ class WorkerFigures:
         self._departures = metrics.counter("sluicegate_worker_legs_total", side="outflow")
         self._arrivals = metrics.counter("sluicegate_worker_legs_total", side="inflow")
         self._repeats = metrics.counter("sluicegate_worker_repeats_total")
+        self._late = metrics.counter("sluicegate_worker_late_legs_total")
+        self._too_late = metrics.counter("sluicegate_worker_too_late_legs_total")
         self._sent = metrics.counter("sluicegate_worker_arrivals_sent_total")
         self._batch = metrics.histogram("sluicegate_worker_batch_seconds")
         self._checkpoint = metrics.histogram("sluicegate_worker_checkpoint_seconds")
@@ -61,6 +63,8 @@ class WorkerFigures:
         self._departures.inc(departures)
         self._arrivals.inc(arrivals)
         self._repeats.inc(applied.repeats)
+        self._late.inc(applied.stepped.late)
+        self._too_late.inc(applied.stepped.too_late)
         if len(applied.legs):
             age = time.time() - float(applied.legs["recorded_at_ms"][0]) / 1000
             self._judged[int(applied.legs["side"][0])].observe(max(0.0, age))

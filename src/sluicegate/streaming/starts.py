@@ -1,13 +1,11 @@
 """Where to read a legs log on; and when the state must not be read on from this log."""
 
 from contextlib import closing
-from typing import Any, Final
+from typing import Any
 
 from sluicegate.errors import Problem
-from sluicegate.streaming.checkpoint import Place
+from sluicegate.streaming.checkpoint import REBUILD, Place
 from sluicegate.streaming.stretch import StretchReader
-
-REBUILD: Final = "`sluicegate state rebuild` makes the state anew from the transactions"
 
 
 def next_offset(

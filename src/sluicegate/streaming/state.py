@@ -117,7 +117,9 @@ class StateReader:
         return None if message is None else message.value()
 
     def _restore(self, changelog: Stretch) -> tuple[Restorer, str]:
-        restorer = Restorer(AccountMemory(self._settings.worker.accounts_per_partition))
+        restorer = Restorer(
+            AccountMemory(self._settings.worker.accounts_per_partition), changelog.start
+        )
         slot = ""
         for message in self._reader.read(changelog, self._telling(changelog)):
             value = message.value()
@@ -125,6 +127,7 @@ class StateReader:
             claimed = claimed_by(value, or_renewed=True)  # a sweep deletes the claim itself
             if claimed and claimed[0] == restorer.owner:
                 slot = claimed[1]
+        restorer.require_whole()
         return restorer, slot
 
     def _apply(self, partition: Partition, legs: Stretch) -> None:

@@ -10,7 +10,7 @@ from contextlib import closing
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
 from sluicegate.settings import Settings
-from sluicegate.streaming.checkpoint import chunks, claim, new_owner
+from sluicegate.streaming.checkpoint import REBUILD, chunks, claim, new_owner
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.legs import unpack
 from sluicegate.streaming.partition import SOURCE_KEY
@@ -60,12 +60,11 @@ def _require_same_log(reader: StateReader, state: PartitionState) -> None:
     """What the log holds at the state's place must be what the state was made from."""
     legs, applied = state.legs, state.place.applied
     where = f"the state of partition {state.number} stands at offset {applied}"
-    hint = "`sluicegate state rebuild` makes the state anew from the transactions"
     if not legs.start <= applied + 1 <= legs.end:
         raise Problem(
             f"topic {legs.topic} is not a copy of the log that the state was made from",
             f"{where}, but this log holds {legs.start} up to, not including, {legs.end}",
-            hint,
+            REBUILD,
         )
     if applied < legs.start:
         return
@@ -78,7 +77,7 @@ def _require_same_log(reader: StateReader, state: PartitionState) -> None:
         raise Problem(
             f"topic {legs.topic} is not a copy of the log that the state was made from",
             f"{where}, but the batch there goes beyond what was applied from {strange[0]}",
-            hint,
+            REBUILD,
         )
 
 

@@ -126,6 +126,7 @@ class SlabStore(base.Store):
         """A fault found while restoring: Faust only logs what a store raises."""
         self._read: dict[int, int] = {}  # changelog offset up to which a partition is in memory
         self._safe: dict[int, int] = {}  # legs offset of the last checkpoint of our own
+        self._sweep_began: dict[int, int] = {}  # number of the sweep's first checkpoint
         self._changelog: Changelog | None = None
         self._slot = ""
         self._new_memory: Callable[[], AccountMemory] = lambda: AccountMemory(1)
@@ -159,28 +160,34 @@ class SlabStore(base.Store):
         """The restored partition, ready for its first leg.
 
         Raises:
-            Problem: it could not be restored, or somebody else has claimed it since.
+            Problem: it could not be restored in full, or somebody else has claimed it since.
         """
         if self.fault is not None:
             raise self.fault
         restorer = self._restorer(number)
+        restorer.require_whole()
         if restorer.owner != self.owners.get(number):
             raise _taken(number, "its claim in the changelog is newer than ours")
         return Partition(number, restorer.memory, restorer.place)
 
     def take_checkpoint(
-        self, partition: Partition, *, renews: bool = False
+        self, partition: Partition, *, renews: bool = False, completes: bool = False
     ) -> Callable[[], Written | None]:
         """Takes what changed since the last checkpoint; the result, called, writes it.
 
         The taking is quick and belongs to the stream's thread, the writing to any other. Until it
-        is written the partition takes no further checkpoint. With `renews` our claim is renewed
-        before it, so that a restore may begin here.
+        is written the partition takes no further checkpoint. With `renews` it begins a sweep: our
+        claim is renewed before it. With `completes` it ends that sweep, so that a restore may
+        begin where the sweep began.
         """
         changelog, number = self._held(), partition.number
         owner = self.owners[number]
         restorer = self._restorer(number)
-        restorer.number += 1
+        restorer.stand_at(restorer.number + 1)
+        if renews:
+            self._sweep_began[number] = restorer.number
+        if completes:
+            partition.place.whole_from = self._sweep_began[number]
         applied = partition.place.applied
         values = chunks(partition.memory, partition.place, owner, restorer.number)
         if renews:
@@ -237,12 +244,12 @@ class SlabStore(base.Store):
     def drop(self, number: int) -> None:
         """Forgets a partition; it is read back in full if it comes again."""
         self.restorers.pop(number, None)
-        for known in (self._read, self._safe, self.owners):
+        for known in (self._read, self._safe, self._sweep_began, self.owners):
             known.pop(number, None)
 
-    def _restorer(self, number: int) -> Restorer:
+    def _restorer(self, number: int, begins_at: int = 0) -> Restorer:
         if number not in self.restorers:
-            self.restorers[number] = Restorer(self._new_memory())
+            self.restorers[number] = Restorer(self._new_memory(), begins_at)
         return self.restorers[number]
 
     # What Faust asks of a store.
@@ -269,7 +276,7 @@ class SlabStore(base.Store):
                 self.restorers.pop(message.partition, None)
                 self._safe.pop(message.partition, None)
             try:
-                self._restorer(message.partition).feed(message.value)
+                self._restorer(message.partition, message.offset).feed(message.value)
             except Exception as error:  # noqa: BLE001 - Faust would log it and go on
                 self.fault = self.fault or error
             self._read[message.partition] = message.offset

@@ -137,7 +137,7 @@ class Upkeep:
         sweep = kept.sweep = kept.sweep or Sweep(len(kept.partition.memory), now)
         kept.partition.memory.mark(sweep.share(now, period))
         is_last = sweep.is_complete(now, period)
-        write = self._store.take_checkpoint(kept.partition, renews=begins)
+        write = self._store.take_checkpoint(kept.partition, renews=begins, completes=is_last)
         kept.legs = 0
         kept.due_at = now + self._settings.checkpoint_seconds
 
