@@ -32,11 +32,17 @@ state_app = typer.Typer(
 )
 
 
+def duration(text: str) -> timedelta | None:
+    """What `30m`, `2h` or `7d` mean; None for another text."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    return timedelta(seconds=float(found[1]) * _UNITS[found[2]]) if found else None
+
+
 def _moment(text: str) -> datetime:
     """A time of its own, or so long ago."""
-    ago = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
-    if ago:
-        return datetime.now(UTC) - timedelta(seconds=float(ago[1]) * _UNITS[ago[2]])
+    ago = duration(text)
+    if ago is not None:
+        return datetime.now(UTC) - ago
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

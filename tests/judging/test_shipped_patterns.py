@@ -123,6 +123,26 @@ CASES = (
     Case(
         "just-below-the-line-in", {"band_inflows_10d": 3, "amount": 19_500}, {"band_inflows_10d": 2}
     ),
+    Case("pays-involved-account", {"counterparty_involved": 1}, {"counterparty_involved": 0}),
+    Case("paid-by-involved-account", {"counterparty_involved": 1}, {"counterparty_involved": 0}),
+    Case("involved-account-moves", {"involved": 1}, {"involved": 0}),
+    Case("punished-holder", {"punished": 1, "amount": 1_000}, {"amount": 999.99}),
+    Case("watched-account", {"watched": 1, "amount": 1_000}, {"watched": 0}),
+    Case("new-account-large", {"open_days": 10, "amount": 100_000}, {"amount": 99_999}),
+    Case(
+        "new-account-large",
+        {"open_days": 15, "amount": 1, "inflow_7d": 600_000, "outflow_7d": 400_000},
+        {"open_days": 16},
+    ),
+    Case("elderly-pays-stranger", {"holder_age": 60, "amount": 20_000}, {"holder_age": 59}),
+    Case("elderly-pays-stranger", {"holder_age": 80, "amount": 20_000}, {"pair_new": 0}),
+    Case(
+        "beyond-income",
+        {"declared_income": 6_000, "inflow_sum_decayed_30d": 60_000, "amount": 10_000},
+        {"inflow_sum_decayed_30d": 59_999},
+    ),
+    Case("documents-expired", {"documents_expired": 1, "amount": 10_000}, {"amount": 9_999}),
+    Case("closed-enterprise-moves", {"enterprise_closed": 1, "amount": 5_000}, {"amount": 4_999}),
 )
 
 

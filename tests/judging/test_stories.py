@@ -1,4 +1,4 @@
-"""One story that fires and one that just does not for each of the first eight patterns."""
+"""One story that fires and one that just does not for each of the shipped patterns."""
 
 from __future__ import annotations
 
@@ -110,6 +110,53 @@ FIRES = {
         +1d 09:00  in   9,500.00  from C
         +2d 09:00  in  19,800.00  cash
     """,
+    # 37: the police have named the payee
+    "pays-involved-account": """
+        involved C
+        +0d 09:00  in   5,000.00  cash
+        +0d 10:00  out     10.00  to C
+    """,
+    "paid-by-involved-account": """
+        involved C
+        +0d 09:00  in  5,000.00  from C
+    """,
+    "involved-account-moves": """
+        involved A
+        +0d 09:00  out  1.00  to C
+    """,
+    "punished-holder": """
+        punished A
+        +0d 09:00  in  1,000.00  from C
+    """,
+    "watched-account": """
+        watched A
+        +0d 09:00  in  1,000.00  from C
+    """,
+    # 23: ten days after the opening, a hundred thousand
+    "new-account-large": """
+        holder opened 0d
+        +10d 23:00  in  100,000.00  from C
+    """,
+    # 40: at 60, to somebody never paid before
+    "elderly-pays-stranger": """
+        holder born 1966
+        +0d 09:00  out  20,000.00  to X
+    """,
+    # 46: ten months' income within a month
+    "beyond-income": """
+        holder income 6_000
+        +0d 09:00  in  30,000.00  from B
+        +0d 09:00  in  30,000.00  from C
+    """,
+    # 47: the day after the last day of validity
+    "documents-expired": """
+        holder documents 0d
+        +1d 00:00  in  10,000.00  from C
+    """,
+    "closed-enterprise-moves": """
+        holder status revoked
+        +0d 09:00  in  5,000.00  from C
+    """,
 }
 
 JUST_NOT = {
@@ -215,6 +262,54 @@ JUST_NOT = {
         +0d 09:00  in  49,500.00  from B
         +1d 09:00  in   8,999.00  from C
         +2d 09:00  in  19,800.00  cash
+    """,
+    # another account is
+    "pays-involved-account": """
+        involved D
+        punished C
+        +0d 09:00  in   5,000.00  cash
+        +0d 10:00  out     10.00  to C
+    """,
+    "paid-by-involved-account": """
+        punished C
+        +0d 09:00  in  5,000.00  from C
+    """,
+    "involved-account-moves": """
+        involved C
+        +0d 09:00  out  1.00  to C
+    """,
+    "punished-holder": """
+        punished A
+        +0d 09:00  in  999.99  from C
+    """,
+    "watched-account": """
+        watched C
+        +0d 09:00  in  1,000.00  from C
+    """,
+    # the eleventh day
+    "new-account-large": """
+        holder opened 0d
+        +11d 00:00  in  100,000.00  from C
+    """,
+    # paid once before
+    "elderly-pays-stranger": """
+        holder born 1966
+        +0d 09:00  out      1.00  to X
+        +0d 10:00  out  20,000.00  to X
+    """,
+    "beyond-income": """
+        holder income 6_001
+        +0d 09:00  in  30,000.00  from B
+        +0d 09:00  in  30,000.00  from C
+    """,
+    # the last day of validity
+    "documents-expired": """
+        holder documents 0d
+        +0d 23:59  in  10,000.00  from C
+    """,
+    "closed-enterprise-moves": """
+        holder status suspended
+        +0d 09:00  in  5,000.00  from C
     """,
 }
 

@@ -4,14 +4,26 @@ from collections.abc import Sequence
 
 import numba as nb
 import numpy as np
-from tests.memory.oracle import Leg
+from tests.memory.oracle import Holder, Leg, Order
 
 from sluicegate.memory.accounts import AccountMemory, Floats, Records, Scorer
 from sluicegate.memory.features import FEATURES
 from sluicegate.memory.kernel import fingerprint
-from sluicegate.memory.row import FLAG_OUTSIDE, LEG
+from sluicegate.memory.row import (
+    DIRECTIVE,
+    FLAG_INVOLVED,
+    FLAG_OUTSIDE,
+    FLAG_PUNISHED,
+    FOR_EVER,
+    INVOLVED,
+    LEG,
+    PROFILE,
+    PUNISHED,
+    WATCHED,
+    WHITELISTED,
+)
 from sluicegate.memory.step import STRENGTHS
-from sluicegate.memory.words import ACCOUNT_WORDS, texts_words
+from sluicegate.memory.words import ACCOUNT_WORDS, TRANSACTION_WORDS, name_hash, texts_words
 
 PROVENANCE = [feature.name for feature in FEATURES if feature.provenance]
 UTC_8 = 8 * 3_600
@@ -43,9 +55,49 @@ def records(legs: Sequence[Leg]) -> Records:
     made["recorded_at_ms"] = made["occurred_at_ms"] + 5
     made["amount_minor"] = [leg.minor for leg in legs]
     made["side"] = [1 if leg.inflow else -1 for leg in legs]
-    made["flags"] = [FLAG_OUTSIDE * (not leg.inflow and leg.other is None) for leg in legs]
+    made["flags"] = [
+        FLAG_OUTSIDE * (not leg.inflow and leg.other is None)
+        | FLAG_INVOLVED * leg.other_involved
+        | FLAG_PUNISHED * leg.other_punished
+        for leg in legs
+    ]
     for k, name in enumerate(PROVENANCE):
         made["provenance"][:, k] = [leg.provenance.get(name, np.nan) for leg in legs]
+    return made
+
+
+def profile(account: str, holder: Holder) -> Records:
+    """One PROFILE record."""
+    made: Records = np.zeros(1, PROFILE)
+    made["account"] = texts_words([account], ACCOUNT_WORDS)
+    made["opened_day"] = holder.opened_day or 0
+    made["income"] = holder.income or 0
+    made["birth_year"] = holder.birth_year or 0
+    made["documents_day"] = holder.documents_day or 0
+    made["holder_kind"] = holder.kind or 0
+    tier = 0 if holder.tier is None else holder.tier + 1
+    made["standing"] = (holder.status or 0) + 8 * tier
+    return made
+
+
+KINDS = {
+    "involved": INVOLVED,
+    "punished": PUNISHED,
+    "whitelisted": WHITELISTED,
+    "watched": WATCHED,
+}
+
+
+def directive(order: Order) -> Records:
+    """One DIRECTIVE record."""
+    made: Records = np.zeros(1, DIRECTIVE)
+    made["id"] = texts_words([order.id], TRANSACTION_WORDS)
+    made["account"] = texts_words([order.account], ACCOUNT_WORDS)
+    made["counterparty"] = texts_words([order.other], ACCOUNT_WORDS)
+    made["until_s"] = FOR_EVER if order.until_s is None else order.until_s
+    made["patterns"][0, : len(order.patterns)] = [name_hash(name) for name in order.patterns]
+    made["kind"] = KINDS[order.kind]
+    made["is_ended"] = order.ended
     return made
 
 

@@ -5,6 +5,7 @@ takes from the definitions, because they are definitions: local days with blocks
 "Ring": the 16 latest legs of a side in order of arrival. `reach=None` looks past the ring.
 """
 
+import datetime as dt
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,10 +33,41 @@ class Leg:
     at_ms: int
     minor: int
     provenance: Mapping[str, float] = field(default_factory=dict)
+    other_involved: bool = False
+    other_punished: bool = False
 
     @property
     def second(self) -> int:
         return self.at_ms // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What the bank told of an account's holder; None is not known."""
+
+    kind: int | None = None
+    birth_year: int | None = None
+    opened_day: int | None = None
+    tier: int | None = None
+    income: float | None = None
+    documents_day: int | None = None
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A directive; `until_s` None holds for ever, `other` and `patterns` are a whitelist's."""
+
+    id: str
+    account: str
+    kind: str
+    until_s: int | None = None
+    ended: bool = False
+    other: str | None = None
+    patterns: tuple[str, ...] = ()
+
+    def holds(self, leg: Leg) -> bool:
+        return not self.ended and (self.until_s is None or leg.second < self.until_s)
 
 
 @dataclass(slots=True)
@@ -100,6 +132,9 @@ class Oracle:
         self.utc_offset_s = utc_offset_s
         self.reach = reach
         self.accounts: dict[str, list[Past]] = {}
+        self.holders: dict[str, Holder] = {}
+        self.orders: dict[tuple[str, str], Order] = {}
+        """By account and id: a later one of the same id takes the place of the earlier."""
 
     def moment(self, leg: Leg) -> Moment:
         return Moment(leg, self.accounts.get(leg.account, []), self.utc_offset_s, self.reach)
@@ -120,6 +155,11 @@ class Oracle:
             **_decayed(moment),
             **_slow(moment),
             **_estimates(moment),
+            **_holder(moment, self.holders.get(leg.account, Holder())),
+            **_orders(
+                leg,
+                [order for (account, _), order in self.orders.items() if account == leg.account],
+            ),
             **provenance,
         }
 
@@ -132,6 +172,39 @@ class Oracle:
         depth = min(features["chain_depth"], DEEPEST) if leg.inflow else NULL
         past = Past(leg, features["pair_new"], covered, depth, leg.minor if leg.inflow else 0)
         self.accounts.setdefault(leg.account, []).append(past)
+
+
+def _holder(moment: Moment, holder: Holder) -> Values:
+    day = moment.day(moment.anchor)
+    year = (dt.date(1970, 1, 1) + dt.timedelta(days=day)).year
+    opened, born, valid, status = (
+        holder.opened_day,
+        holder.birth_year,
+        holder.documents_day,
+        holder.status,
+    )
+    return {
+        "holder_kind": _or_null(holder.kind),
+        "holder_age": NULL if born is None else year - born,
+        "open_days": NULL if opened is None else float(max(0, day - opened)),
+        "tier": _or_null(holder.tier),
+        "declared_income": _or_null(holder.income),
+        "documents_expired": NULL if valid is None else float(day > valid),
+        "enterprise_closed": NULL if status is None else float(status in {3, 4}),
+    }
+
+
+def _orders(leg: Leg, orders: Sequence[Order]) -> Values:
+    kinds = {order.kind for order in orders if order.holds(leg)}
+    return {
+        **{kind: float(kind in kinds) for kind in ("involved", "punished", "watched")},
+        "counterparty_involved": float(leg.other_involved),
+        "counterparty_punished": float(leg.other_punished),
+    }
+
+
+def _or_null(value: float | None) -> float:
+    return NULL if value is None else float(value)
 
 
 def deviation(moment: Moment) -> float:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sluicegate.memory import row as layout
-from sluicegate.memory.row import LEG, ROW
+from sluicegate.memory.row import DIRECTIVE, LEG, PROFILE, ROW
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,9 @@ PARTS = {
     "4 blocks of 30 days, largest": ["largest_in", "largest_out"],
     "sketches of distinct counterparties": ["sketch_in", "sketch_out"],
     "pairs known, 64 slots": ["pair_tags"],
-    "spare": ["spare", "spare_tail"],
+    "profile": [
+        *("income", "opened_day", "documents_day", "birth_year", "holder_kind", "standing"),
+    ],
 }  # fmt: skip
 
 
@@ -61,15 +63,15 @@ def test_the_byte_table_adds_up() -> None:
 
 
 def test_an_account_takes_at_most_1280_bytes_all_in() -> None:
-    dirty_mark = 1
-    assert ROW.itemsize + INDEX_BYTES + dirty_mark <= ALL_IN_BYTES
+    dirty_mark, head_of_directives = 1, 4
+    assert ROW.itemsize + INDEX_BYTES + dirty_mark + head_of_directives <= ALL_IN_BYTES
 
 
 def test_a_row_is_whole_cache_lines() -> None:
     assert ROW.itemsize % 64 == 0
 
 
-@pytest.mark.parametrize("dtype", [ROW, LEG])
+@pytest.mark.parametrize("dtype", [ROW, LEG, PROFILE, DIRECTIVE])
 def test_no_byte_is_padding_and_every_number_is_aligned(dtype: "np.dtype[np.void]") -> None:
     assert dtype.fields is not None
     assert size_of(dtype, list(dtype.fields)) == dtype.itemsize

@@ -6,17 +6,20 @@ import json
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from hypothesis import event
 from tests.streaming.flow import Sighting
 from tests.streaming.world import (
     CAPACITY,
     REACH,
     SCORER,
+    TOPICS,
     Record,
 )
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
+from sluicegate.memory.words import words_text
 from sluicegate.streaming.legs import unpack
 from sluicegate.streaming.partition import Partition
 
@@ -89,6 +92,65 @@ class Books(NamedTuple):
     dead: set[tuple[int, int, str]]
 
 
+def told_in(draw: random.Random) -> list[Record]:
+    """What is told of accounts: profiles, directives that are added, changed and ended."""
+    told, counts = [], Counter[str]()
+    for at in range(draw.randint(0, 12)):
+        topic = draw.choice([TOPICS.accounts, TOPICS.directives, TOPICS.directives])
+        account = draw.choice(ACCOUNTS)
+        if topic == TOPICS.accounts:
+            body = {"account": account, "birth_year": 1950 + at}
+        else:
+            kind = draw.choice(["involved", "whitelisted"])
+            other = draw.choice([each for each in ACCOUNTS if each != account])
+            body = {
+                "id": draw.choice(["1", "2"]),
+                "account": account,
+                "kind": kind,
+                "action": draw.choice(["add", "add", "end"]),
+                "reason": "a story",
+                "issued_at": "2026-03-08T00:00:00Z",
+                "expires_at": "2026-03-09T00:00:00Z",
+                **({"counterparty": other, "patterns": ["p"]} if kind == "whitelisted" else {}),
+            }
+        told.append(Record(0, counts[topic], json.dumps(body).encode(), topic))
+        counts[topic] += 1
+    return told
+
+
+def assert_all_is_held(told: Sequence[Record], memories: Sequence[AccountMemory]) -> None:
+    """The last word of each profile and directive is in memory, whoever died on its way."""
+    born: dict[str, int] = {}
+    holds: dict[tuple[str, str, str], bool] = {}
+    pairs: dict[tuple[str, str], str] = {}
+    for record in told:
+        said = json.loads(record.body)
+        account = said["account"]
+        if record.topic() == TOPICS.accounts:
+            born[account] = said["birth_year"]
+            continue
+        key, added = (account, said["id"]), said["action"] == "add"
+        if before := pairs.pop(key, None):
+            holds[before, said["id"], account] = False
+        holds[*key, ""] = added
+        if said["kind"] == "whitelisted":
+            holds[said["counterparty"], said["id"], account] = added
+            if added:
+                pairs[key] = said["counterparty"]
+    found_born: dict[str, int] = {}
+    found: dict[tuple[str, ...], bool] = {}
+    for memory in memories:
+        years = memory.rows["birth_year"].tolist()
+        found_born |= dict(zip(words_text(memory.rows["account"]), years, strict=True))
+        records = memory.directives.records
+        mirrors = np.where(records["is_mirrored"][:, None], records["counterparty"], 0)
+        texts = (records["account"], records["id"], np.ascontiguousarray(mirrors))
+        names = zip(*map(words_text, texts), strict=True)
+        found |= dict(zip(names, (records["is_ended"] == 0).tolist(), strict=True))
+    assert {account: year for account, year in found_born.items() if year} == born
+    assert found == holds
+
+
 def books_of(transactions: Sequence[Sequence[Record]]) -> Books:
     """By the rule as it is written: the same id within reach is a repeat, or a reuse."""
     books = Books(Counter(), set())
@@ -148,5 +210,5 @@ def _note(seen: dict[tuple[int, int], list[int]], value: bytes, legs: Any) -> No
 
 def _note_all(whole: dict[tuple[int, int], set[int]], value: bytes) -> None:
     batch = unpack(value)
-    for leg in batch.legs:
+    for leg in batch.records:
         whole[int(batch.source), int(leg["source_partition"])].add(int(leg["position"]))

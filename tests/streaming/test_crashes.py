@@ -24,8 +24,10 @@ from hypothesis.stateful import (
 )
 from tests.streaming.crash_books import (
     assert_a_hole_is_refused,
+    assert_all_is_held,
     books_of,
     story_of,
+    told_in,
     transactions_of,
 )
 from tests.streaming.world import (
@@ -66,6 +68,7 @@ def _time_goes_on(self: Crashes, draw: random.Random) -> None:
     arrives = draw.choice([0, 1, 2, 100, 100])
     if self.routers:
         self.routers[-1].route((draw.randrange(6), draw.randrange(6)))
+        self.routers[-1].tell(draw.randrange(3))
         self.routers[-1].wire.deliver_some(draw, arrives)
         if draw.random() < 0.2:
             self.routers[-1].commit()
@@ -89,7 +92,7 @@ class Crashes(RuleBasedStateMachine):
     )
     def begin(self, draw: random.Random, late: str, cut: tuple[int, int]) -> None:
         sources = [transactions_of(number, story_of(draw)) for number in range(SOURCES)]
-        self.world = World(sources)
+        self.world = World(sources, told_in(draw))
         self.books = books_of(sources)
         self.late, self.cut = late, cut
         self.routers = [RouterProcess(self.world)]
@@ -277,6 +280,7 @@ class Crashes(RuleBasedStateMachine):
         self._release(old, "before")
         router = RouterProcess(self.world)
         router.route([len(records) for records in self.world.transactions])
+        router.tell(len(self.world.told))
         router.commit()
         last = WorkerProcess(self.world, "last")
         last.rebalance(set(ALL))
@@ -297,6 +301,8 @@ class Crashes(RuleBasedStateMachine):
         assert Counter(each for one in replayed for each in one.sightings) == self.books.legs
         assert self.world.dead == self.books.dead
         assert self.world.hits == {hit for one in replayed for hit in one.hits}
+        held = [each.memory for each in last.partitions.values()]
+        assert_all_is_held(self.world.told, held)
         self._handed_over(last, replayed)
         number, at = self.cut
         assert_a_hole_is_refused(number, self.world.legs[number], at)

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pytest
 
-NEVER_MADE = {Refusal.ID_REUSED}
+NEVER_MADE = {
+    Refusal.ID_REUSED,
+    *(Refusal.UNKNOWN_VALUE, Refusal.NUMBER_OUT_OF_RANGE, Refusal.DATE_MALFORMED),  # of profiles
+    *(Refusal.DIRECTIVE_INCOMPLETE, Refusal.DIRECTIVE_CONTRADICTORY),
+}
 """The router's own, against what came before."""
 
 

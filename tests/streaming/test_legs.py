@@ -33,7 +33,7 @@ batches = st.builds(Batch, st.sampled_from(RecordType), st.sampled_from(Source),
 
 
 def packed(batch: Batch) -> bytes:
-    return pack(batch.type, batch.source, batch.links, batch.legs)
+    return pack(batch.type, batch.source, batch.links, batch.records)
 
 
 def a_message() -> bytes:
@@ -57,12 +57,12 @@ def a_message() -> bytes:
 def test_what_is_packed_is_unpacked(batch: Batch) -> None:
     again = unpack(packed(batch))
     assert (again.type, again.source, again.links) == (batch.type, batch.source, tuple(batch.links))
-    assert again.legs.tobytes() == batch.legs.tobytes()
+    assert again.records.tobytes() == batch.records.tobytes()
 
 
 @given(batches)
 def test_sizes_are_those_of_the_format(batch: Batch) -> None:
-    parts = HEADER_BYTES + LINK_BYTES * len(batch.links) + RECORD_BYTES * len(batch.legs)
+    parts = HEADER_BYTES + LINK_BYTES * len(batch.links) + RECORD_BYTES * len(batch.records)
     assert len(packed(batch)) == parts
 
 

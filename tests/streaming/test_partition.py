@@ -165,7 +165,7 @@ def test_an_arrival_names_its_departure_in_the_log_also_where_others_were_repeat
         assert applied is not None
         for arrival in applied.stepped.arrivals:
             batch, index = divmod(int(arrival["position"]), 1 << POSITION_BITS)
-            departure = unpack(values[batch]).legs[index]
+            departure = unpack(values[batch]).records[index]
             assert departure["transaction"].tolist() == arrival["transaction"].tolist()
 
 
@@ -241,7 +241,7 @@ def test_each_arrival_goes_once_to_its_accounts_partition_in_order(
     outbox.add(origin, arrivals_for(origin, payees))
     batches = [(target, unpack(value)) for target, value in outbox.drain()]
     for target, batch in batches:
-        positions = batch.legs["position"].tolist()
+        positions = batch.records["position"].tolist()
         assert (batch.type, batch.source) == (RecordType.ARRIVALS, Source.LEGS)
         assert positions == sorted(set(positions))
         assert {partition_of(name, partitions) for name in names_of(batch)} <= {target}
@@ -250,7 +250,7 @@ def test_each_arrival_goes_once_to_its_accounts_partition_in_order(
 
 
 def names_of(batch: Batch) -> list[str]:
-    return words_text(batch.legs["account"])
+    return words_text(batch.records["account"])
 
 
 @given(
@@ -272,7 +272,7 @@ def test_arrivals_drained_in_any_grouping_are_the_same_and_chained(
         if offset in drains or offset == len(messages) - 1:
             for target, value in outbox.drain():
                 logs[target].append(unpack(value))
-    sent = [leg for log in logs.values() for batch in log for leg in batch.legs]
+    sent = [leg for log in logs.values() for batch in log for leg in batch.records]
     sent.sort(key=lambda leg: int(leg["position"]))
     assert [leg.tobytes() for leg in sent] == expected
     for log in logs.values():
@@ -280,9 +280,9 @@ def test_arrivals_drained_in_any_grouping_are_the_same_and_chained(
         for batch in log:
             (link,) = batch.links
             assert (link.partition, link.previous) == (0, last)
-            assert link.first == batch.legs["position"][0]
+            assert link.first == batch.records["position"][0]
             last = link.last
-            assert last == batch.legs["position"][-1]
+            assert last == batch.records["position"][-1]
 
 
 def test_arrivals_of_several_partitions_share_a_message_with_a_link_each() -> None:
@@ -293,7 +293,7 @@ def test_arrivals_of_several_partitions_share_a_message_with_a_link_each() -> No
     ((target, value),) = outbox.drain()
     batch = unpack(value)
     assert target == 0
-    assert len(batch.legs) == 4
+    assert len(batch.records) == 4
     assert batch.links == (Link(0, 0, 1, NOTHING_BEFORE), Link(1, 0, 1, NOTHING_BEFORE))
     assert [origin.place.sent for origin in origins] == [{0: 1}, {0: 1}]
 
@@ -303,7 +303,7 @@ def test_more_arrivals_than_a_message_holds_go_in_several_that_are_chained() -> 
     many = MOST_RECORDS + 10
     outbox.add(origin, arrivals_for(origin, ["X"] * many))
     first, second = (unpack(value) for _, value in outbox.drain())
-    assert len(first.legs) + len(second.legs) == many
+    assert len(first.records) + len(second.records) == many
     assert second.links[0].previous == first.links[0].last
 
 

@@ -18,13 +18,13 @@ ID = "vPzN-xQ0T6u_7bJ8o1m2Aw"
 def test_a_place_says_what_was_put_in(last: list[int], data: st.DataObject) -> None:
     offset = data.draw(st.integers(max(last) + 1, 10**13))
     text = pack_place(ID, np.array(last), offset)
-    assert unpack_place(text, ID, offset, len(last)).tolist() == last
+    assert unpack_place(text, "transactions", ID, offset, len(last)).tolist() == last
 
 
 def test_the_place_of_another_topic_is_refused() -> None:
     text = pack_place(ID, np.array([1, 2]), 9)
     with pytest.raises(Problem, match="not the one that was routed so far") as told:
-        unpack_place(text, "other", 9, 2)
+        unpack_place(text, "transactions", "other", 9, 2)
     assert ID in told.value.detail
     assert "state rebuild" in told.value.hint
 
@@ -32,10 +32,10 @@ def test_the_place_of_another_topic_is_refused() -> None:
 @pytest.mark.parametrize("text", ["", "1,2"])
 def test_a_place_without_a_topic_is_refused(text: str) -> None:
     with pytest.raises(Problem, match="not the one that was routed"):
-        unpack_place(text, ID, 9, 2)
+        unpack_place(text, "transactions", ID, 9, 2)
 
 
 def test_another_number_of_chains_is_refused() -> None:
     text = pack_place(ID, np.array([1, 2]), 9)
     with pytest.raises(Problem, match="another number of legs partitions"):
-        unpack_place(text, ID, 9, 3)
+        unpack_place(text, "transactions", ID, 9, 3)

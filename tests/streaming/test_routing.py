@@ -152,16 +152,16 @@ def test_every_leg_is_in_its_accounts_partition_and_its_sources_chain(
         found = []
         for target, made in batches_of(chains, batch, sources, positions):
             assert (made.type, made.source) == (RecordType.DEPARTURES, Source.TRANSACTIONS)
-            found += words_text(made.legs["transaction"])
-            accounts = words_text(made.legs["account"])
+            found += words_text(made.records["transaction"])
+            accounts = words_text(made.records["account"])
             assert {partition_of(account, 3) for account in accounts} == {target}
             for link in made.links:
-                own = made.legs[made.legs["source_partition"] == link.partition]["position"]
+                own = made.records[made.records["source_partition"] == link.partition]["position"]
                 assert own.tolist() == sorted(set(own.tolist()))
                 assert (link.first, link.last) == (own[0], own[-1])
                 assert link.previous == last.get((target, link.partition), NOTHING_BEFORE)
                 last[target, link.partition] = link.last
-            sources_here = set(made.legs["source_partition"].tolist())
+            sources_here = set(made.records["source_partition"].tolist())
             assert {link.partition for link in made.links} == sources_here
         assert sorted(found) == sorted(payment.name for payment in batch)
 
@@ -187,7 +187,7 @@ def test_a_batch_of_one_busy_account_is_cut_to_messages_that_the_topic_takes() -
     made = batches_of(Chains(8), batch, [0] * count, range(count))
     targets = {target for target, _ in made}
     assert targets == {partition_of("A", 8)}
-    assert sum(len(each.legs) for _, each in made) == count
-    assert max(len(each.legs) for _, each in made) * LEG.itemsize < BATCH_BYTES
+    assert sum(len(each.records) for _, each in made) == count
+    assert max(len(each.records) for _, each in made) * LEG.itemsize < BATCH_BYTES
     lasts = [NOTHING_BEFORE, *(each.links[0].last for _, each in made)]
     assert [each.links[0].previous for _, each in made] == lasts[:-1]

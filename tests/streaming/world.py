@@ -68,11 +68,15 @@ class Died(Exception):  # noqa: N818 - not an error: what the schedule wanted
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A message of the transactions topic, as librdkafka gives it."""
+    """A message of a source topic, as librdkafka gives it."""
 
     number: int
     at: int
     body: bytes
+    source: str = TOPICS.transactions
+
+    def error(self) -> None:
+        return None
 
     def value(self) -> bytes:
         return self.body
@@ -81,7 +85,7 @@ class Record:
         return None
 
     def topic(self) -> str:
-        return TOPICS.transactions
+        return self.source
 
     def partition(self) -> int:
         return self.number
@@ -133,6 +137,8 @@ class World:
     """All that Kafka holds."""
 
     transactions: list[list[Record]]
+    told: list[Record] = field(default_factory=list)
+    """Profiles and directives, in one partition of each topic."""
     legs: list[list[bytes]] = field(default_factory=lambda: [[] for _ in range(LEGS)])
     changelogs: list[list[bytes]] = field(default_factory=lambda: [[] for _ in range(LEGS)])
     trimmed: list[int] = field(default_factory=lambda: [0] * LEGS)
@@ -141,11 +147,15 @@ class World:
     """Every alert on the topic; one that is there twice is there once, as in the database."""
     dead: set[tuple[int, int, str]] = field(default_factory=set)
     """What is in dead-letter: source partition, offset, reason."""
-    committed: dict[int, TopicPartition] = field(default_factory=dict)
+    committed: dict[tuple[str, int], TopicPartition] = field(default_factory=dict)
     routers: int = 0
     """How many routers there were: the last one holds the group."""
     fuse: int | None = None
     """Effects until the process that acts now is killed."""
+
+    def told_of(self, topic: str) -> list[Record]:
+        """One of the two topics that tell of accounts."""
+        return [record for record in self.told if record.source == topic]
 
     def effect(self) -> None:
         """Something is about to be written.

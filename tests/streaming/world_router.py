@@ -21,12 +21,16 @@ from tests.streaming.world import (
 from sluicegate.domain.transaction import Rules
 from sluicegate.operations.metrics import Metrics, Part
 from sluicegate.streaming import router as router_module
+from sluicegate.streaming import told as told_module
 from sluicegate.streaming.decoder import Decoder
 from sluicegate.streaming.figures import RouterFigures
 from sluicegate.streaming.lead import Lead
+from sluicegate.streaming.refusing import DeadLetters
 from sluicegate.streaming.repeats import Repeats
 from sluicegate.streaming.router import Read, Router
 from sluicegate.streaming.sources import SourceReader
+from sluicegate.streaming.stretch import Stretch
+from sluicegate.streaming.told import Told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,20 +88,60 @@ class _Group:
         self._generation = world.routers
 
     def list_topics(self, topic: str, **_: object) -> Any:
-        partitions = dict.fromkeys(range(SOURCES))
+        partitions = dict.fromkeys(range(SOURCES if topic == TOPICS.transactions else 1))
         return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions=partitions)})
 
     def committed(self, asked: list[TopicPartition], **_: object) -> list[TopicPartition]:
-        return [self._world.committed.get(place.partition, place) for place in asked]
+        known = self._world.committed
+        return [known.get((place.topic, place.partition), place) for place in asked]
 
     def get_watermark_offsets(self, place: TopicPartition, **_: object) -> tuple[int, int]:
-        return 0, len(self._world.transactions[place.partition])
+        if place.topic == TOPICS.transactions:
+            return 0, len(self._world.transactions[place.partition])
+        return 0, len(self._world.told_of(place.topic))
 
     def commit(self, offsets: list[TopicPartition], **_: object) -> None:
         self._world.effect()
         if self._generation != self._world.routers:
             raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION))
-        self._world.committed |= {place.partition: place for place in offsets}
+        self._world.committed |= {(place.topic, place.partition): place for place in offsets}
+
+
+class _Pulled:
+    """The consumer of what is told: gives so much as the schedule lets come."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._at: dict[str, int] = {}
+        self.allowed = 0
+
+    def assign(self, places: list[TopicPartition]) -> None:
+        self._at = {place.topic: place.offset for place in places}
+
+    def consume(self, _most: int, _seconds: float) -> list[Record]:
+        found: list[Record] = []
+        for topic, start in self._at.items():
+            came = self._world.told_of(topic)[start : start + self.allowed]
+            self._at[topic] = start + len(came)
+            found += came
+        self.allowed = 0
+        return found
+
+
+class _Stretches:
+    """What reads the topic of directives again at the start."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def whole(self, topic: str, number: int) -> Stretch:
+        return Stretch(topic, number, 0, len(self._world.told_of(topic)))
+
+    def read(self, stretch: Stretch) -> list[Record]:
+        return self._world.told_of(stretch.topic)[stretch.start : stretch.end]
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class RouterProcess(Router):
@@ -122,12 +166,21 @@ class RouterProcess(Router):
         def refused_among(*_: object) -> dict[int, list[int]]:
             return {number: [] for number in range(SOURCES)}
 
+        connected._dead_letters = DeadLetters(
+            connected._producer, TOPICS.dead_letter, 1_000_000, _FIGURES, self._failed
+        )
+        self._pulled = _Pulled(world)
         with (
+            patch.object(told_module, "Consumer", lambda _: self._pulled),
+            patch.object(told_module, "StretchReader", lambda _: _Stretches(world)),
+            patch.object(told_module, "topic_identity", topic_identity),
             patch.object(router_module, "open_reader", open_reader),
             patch.object(router_module, "topic_identity", topic_identity),
             patch.object(router_module, "refused_among", refused_among),
         ):
             self._readers, connected._chains = self._resume()
+            connected._told = Told(SETTINGS, {}, connected._group, connected._dead_letters)
+            self._told.resume()
         connected._repeats = {reader.partition: Repeats(REACH) for reader in self._readers}
 
     def route(self, counts: Sequence[int]) -> None:
@@ -141,6 +194,11 @@ class RouterProcess(Router):
                 reads.append(Read(reader, records))
         if reads:
             self._pass(reads)
+
+    def tell(self, most: int) -> None:
+        """Passes on up to so much of what each topic tells of accounts."""
+        self._pulled.allowed = most
+        self._tell()
 
     def commit(self) -> None:
         """Flushes, then commits where it stands."""

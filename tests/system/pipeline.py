@@ -172,12 +172,26 @@ class Pipeline:
 
     # Transactions in.
 
-    def send(self, values: Iterable[Value], partition: int = 0, topic: str | None = None) -> None:
+    def send(
+        self,
+        values: Iterable[Value],
+        partition: int = 0,
+        topic: str | None = None,
+        key: str | None = None,
+    ) -> None:
         """Writes these messages, and returns when the broker has them."""
+        refused: list[object] = []
         for value in values:
-            self._producer.produce(topic or self.topics.transactions, value, partition=partition)
+            self._producer.produce(
+                topic or self.topics.transactions,
+                value,
+                key,
+                partition=partition,
+                on_delivery=lambda error, _: refused.append(error) if error else None,
+            )
             self._producer.poll(0)
         assert self._producer.flush(30) == 0
+        assert refused == []
 
     # What became of them.
 

@@ -59,7 +59,7 @@ def routed(pipeline: Pipeline) -> list[Ints]:
     return [
         np.concatenate(
             [
-                unpack(message.value()).legs["occurred_at_ms"]
+                unpack(message.value()).records["occurred_at_ms"]
                 for message in pipeline.messages(pipeline.topics.legs, partition)
             ]
             or [np.zeros(0, np.int64)]

@@ -98,7 +98,7 @@ def read_events(path: Path, *, columns: str | None = None, timezone: str = "UTC"
         Problem: The file, the map or the zone is wrong, or a value cannot be read.
     """
     _check_timezone(timezone)
-    raw = _scan(path)
+    raw = scan(path)
     present = _column_names(path, raw)
     sources = _sources(path, present, columns)
     frame = _collect(path, raw.select(pl.col(name).alias(field) for field, name in sources.items()))
@@ -111,8 +111,12 @@ def _check_timezone(timezone: str) -> None:
         raise Problem(f"unknown time zone {timezone!r}", hint=_did_you_mean(timezone, known))
 
 
-def _scan(path: Path) -> pl.LazyFrame:
-    """The file by the end of its name; CSV as text throughout, so that nothing is guessed."""
+def scan(path: Path) -> pl.LazyFrame:
+    """The file by the end of its name; CSV as text throughout, so that nothing is guessed.
+
+    Raises:
+        Problem: there is no such file, or its name ends otherwise.
+    """
     if not path.is_file():
         raise Problem(f"{path}: there is no such file")
     name = path.name.lower()

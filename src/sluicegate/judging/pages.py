@@ -4,10 +4,13 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sluicegate.domain.alert import Alert
+from sluicegate.domain.directive import directive_schema
 from sluicegate.domain.measure import Measure
+from sluicegate.domain.profile import profile_schema
+from sluicegate.domain.transaction import transaction_schema
 from sluicegate.judging.patterns import CheckedPattern, PatternSet, load_patterns
 from sluicegate.memory.features import FEATURES
 from sluicegate.memory.row import DAYS
@@ -99,6 +102,10 @@ def features_page() -> str:
     )
 
 
+def _published(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=2) + "\n"
+
+
 def alert_schema() -> str:
     """JSON Schema of an alert on the `stop-payment` topic."""
     schema = Alert.model_json_schema(mode="serialization")
@@ -112,6 +119,9 @@ def pages(root: Path) -> Mapping[str, str]:
         "docs/patterns.md": patterns_page(load_patterns(root / PATTERNS_FILE)),
         "docs/features.md": features_page(),
         "docs/schemas/alert.schema.json": alert_schema(),
+        "docs/schemas/transaction.schema.json": _published(transaction_schema()),
+        "docs/schemas/profile.schema.json": _published(profile_schema()),
+        "docs/schemas/directive.schema.json": _published(directive_schema()),
     }
 
 

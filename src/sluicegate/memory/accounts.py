@@ -2,20 +2,23 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from sluicegate.errors import Problem
+from sluicegate.memory.directive_table import DirectiveTable, sorted_bytes
 from sluicegate.memory.features import FEATURE_COUNT
 from sluicegate.memory.row import DEPARTURE, FLAG_OUTSIDE, LEG, ROW, opaque
 from sluicegate.memory.step import (
     META,
     are_known,
+    find_or_add,
     first_invalid,
     judge_legs,
+    learn_profiles,
     put_rows,
     regrow,
     step_legs,
@@ -39,6 +42,8 @@ class Scorer:
     pattern_count: int
     threshold: float
     utc_offset_s: int
+    pattern_names: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
+    """Hashes of the patterns' names, by which whitelists name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ class AccountMemory:
         try:
             self._rows: Records = np.zeros(capacity, ROW)
             self._dirty = np.zeros(capacity, np.uint8)
+            self.directives = DirectiveTable(capacity)
         except MemoryError as error:
             raise Problem(
                 "the system does not reserve memory for a partition's accounts",
@@ -123,7 +129,8 @@ class AccountMemory:
         strengths = np.empty((n + 1, scorer.pattern_count))
         late, too_late = self.late_legs, self.too_late_legs
         sent, hit = step_legs(
-            *self._state(), legs, scorer.kernel, scorer.utc_offset_s, scorer.threshold,
+            *self._state(), *self._lists(), legs,
+            scorer.kernel, scorer.pattern_names, scorer.utc_offset_s, scorer.threshold,
             partition, log_offset, np.empty(n, np.int64), arrivals, scores, hits,
             features, strengths,
         )  # fmt: skip
@@ -147,7 +154,8 @@ class AccountMemory:
         features = np.empty((2 * n + 1, FEATURE_COUNT))
         strengths = np.empty((2 * n + 1, scorer.pattern_count))
         hit = step_transactions(
-            *self._state(), legs, scorer.kernel, scorer.utc_offset_s, scorer.threshold,
+            *self._state(), *self._lists(), legs,
+            scorer.kernel, scorer.pattern_names, scorer.utc_offset_s, scorer.threshold,
             np.empty((n, 2), np.int64), np.zeros(1, LEG), payer_scores, payee_scores,
             hits, sides, features, strengths,
         )  # fmt: skip
@@ -163,10 +171,31 @@ class AccountMemory:
         features = np.empty((n, FEATURE_COUNT))
         strengths = np.empty((n, scorer.pattern_count))
         judge_legs(
-            self._rows, np.zeros(1, ROW), self._slots, legs, scorer.kernel, scorer.utc_offset_s,
-            scores, features, strengths,
+            self._rows, np.zeros(1, ROW), self._slots, *self._lists(), legs,
+            scorer.kernel, scorer.pattern_names, scorer.utc_offset_s, scores, features, strengths,
         )  # fmt: skip
         return scores, features, strengths
+
+    def learn(self, profiles: Records) -> None:
+        """Writes what the bank told of holders (`PROFILE`) into their rows, from the next leg on.
+
+        Raises:
+            Problem: no room for more accounts; nothing has been changed then.
+        """
+        self._make_room(profiles["account"])
+        learn_profiles(*self._state(), profiles)
+
+    def direct(self, directives: Records) -> None:
+        """Takes directives (`DIRECTIVE`), in force from the next leg on.
+
+        Raises:
+            Problem: as `learn`.
+        """
+        self._make_room(directives["account"])
+        found = np.empty(len(directives), np.int64)
+        find_or_add(*self._state(), np.ascontiguousarray(directives["account"]), found)
+        for record, row in zip(directives, found.tolist(), strict=True):
+            self.directives.put(record, row)
 
     def take_dirty(self, most: int) -> Iterator[Records]:
         """Copies of the rows changed since the last take, `most` at a time; marks them clean."""
@@ -184,14 +213,24 @@ class AccountMemory:
         self._make_room(rows["account"])
         put_rows(*self._state(), rows)
 
+    def put_directives(self, directives: Records) -> None:
+        """Writes checkpointed directives, whose accounts have their rows."""
+        self.direct(directives)
+        self.directives.clean()
+
     def digest(self) -> str:
-        """Equal digests: equal rows, whatever the order in which accounts appeared."""
+        """Equal digests: equal rows and directives, whatever the order in which they appeared."""
         rows = self.rows
         order = np.argsort(np.ascontiguousarray(rows["account"]).view("S40")[:, 0], kind="stable")
-        return hashlib.sha256(rows[order].tobytes()).hexdigest()
+        found = hashlib.sha256(rows[order].tobytes())
+        found.update(sorted_bytes([self.directives]))
+        return found.hexdigest()
 
     def _state(self) -> tuple[Any, ...]:
         return self._rows, self._dirty, self._slots, self._meta
+
+    def _lists(self) -> tuple[Any, ...]:
+        return self.directives.heads, self.directives.nexts, self.directives.slots
 
     @staticmethod
     def _validate(legs: Records) -> None:

@@ -273,6 +273,52 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "estimate of distinct payees of this 30-day block and the one before, cash not counted",
         "sketch of 64 bits a block",
     ),
+    Feature(
+        "holder_kind", "code", "1 a person, 2 an enterprise, 3 a shop; NULL unknown", "profile"
+    ),
+    Feature(
+        "holder_age",
+        "years",
+        "local year of the anchor less the holder's year of birth; NULL unknown",
+        "profile",
+    ),
+    Feature(
+        "open_days",
+        "days",
+        "local days from the opening of the account to the anchor, not below 0; NULL unknown",
+        "profile",
+    ),
+    Feature("tier", "tier", "tier of the account; NULL unknown", "profile"),
+    Feature(
+        "declared_income", "CNY", "income a month that the holder declared; NULL unknown", "profile"
+    ),
+    Feature(
+        "documents_expired",
+        "0 or 1",
+        "1 when the local day of the anchor is after the last on which the holder's documents are valid; NULL unknown",
+        "profile",
+    ),
+    Feature(
+        "enterprise_closed",
+        "0 or 1",
+        "1 when the enterprise is cancelled or its licence revoked; NULL unknown",
+        "profile",
+    ),
+    Feature("involved", "0 or 1", "1 when a directive says: involved in a case", "directive"),
+    Feature("punished", "0 or 1", "1 when a directive says: punished", "directive"),
+    Feature("watched", "0 or 1", "1 when a directive says: watched", "directive"),
+    Feature(
+        "counterparty_involved",
+        "0 or 1",
+        "1 when a directive says so of the counterparty, as known when the leg was written",
+        "directive",
+    ),
+    Feature(
+        "counterparty_punished",
+        "0 or 1",
+        "1 when a directive says so of the counterparty, as known when the leg was written",
+        "directive",
+    ),
     *_provenance(),
 )
 

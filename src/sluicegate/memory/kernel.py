@@ -1,6 +1,7 @@
 """The mathematics of one account row: `observe` reads it, `remember` updates it.
 
-`observe(row, leg, offset, f)` fills the feature vector of a leg and changes nothing;
+`observe(row, leg, offset, f)` fills the feature vector of a leg, but for what directives say, and
+changes nothing;
 `remember(row, leg, offset, f)` then folds the leg in, with the numbers `observe` just made.
 Both are numba functions of plain records; the feature table in `features` says what they mean.
 """
@@ -21,7 +22,19 @@ from sluicegate.memory.features import (
     PROVENANCE_COUNT,
     SMALL_MINOR,
 )
-from sluicegate.memory.row import BLOCK_DAYS, BLOCKS, DAYS, PAIR_SLOTS, RING, ROW, SCALES
+from sluicegate.memory.row import (
+    BLOCK_DAYS,
+    BLOCKS,
+    CLOSED,
+    DAYS,
+    FLAG_INVOLVED,
+    FLAG_PUNISHED,
+    PAIR_SLOTS,
+    RING,
+    ROW,
+    SCALES,
+    TIER_UNIT,
+)
 
 NAN: Final = np.nan
 MINOR: Final = 100.0
@@ -76,6 +89,16 @@ SUSPICION_IN: Final = FEATURE_INDEX["suspicion_in"]
 SUSPICION_OUT: Final = FEATURE_INDEX["suspicion_out"]
 SOURCES_60D: Final = FEATURE_INDEX["sources_60d"]
 TARGETS_60D: Final = FEATURE_INDEX["targets_60d"]
+HOLDER_KIND: Final = FEATURE_INDEX["holder_kind"]
+HOLDER_AGE: Final = FEATURE_INDEX["holder_age"]
+OPEN_DAYS: Final = FEATURE_INDEX["open_days"]
+TIER: Final = FEATURE_INDEX["tier"]
+DECLARED_INCOME: Final = FEATURE_INDEX["declared_income"]
+DOCUMENTS_EXPIRED: Final = FEATURE_INDEX["documents_expired"]
+ENTERPRISE_CLOSED: Final = FEATURE_INDEX["enterprise_closed"]
+INVOLVED: Final = FEATURE_INDEX["involved"]
+COUNTERPARTY_INVOLVED: Final = FEATURE_INDEX["counterparty_involved"]
+COUNTERPARTY_PUNISHED: Final = FEATURE_INDEX["counterparty_punished"]
 PROVENANCE: Final = FEATURE_INDEX["payer_score"]  # the last PROVENANCE_COUNT features
 PAYER_COVERED_3D: Final = FEATURE_INDEX["payer_covered_3d"]
 PAYER_CHAIN_DEPTH: Final = FEATURE_INDEX["payer_chain_depth"]
@@ -384,6 +407,33 @@ def _z(mean, variance, count, log_amount):
 
 
 @_jit
+def _year(day):
+    """Year of the Gregorian calendar in which a day since the epoch lies (after H. Hinnant)."""
+    z = day + 719_468
+    era = z // 146_097
+    of_era = z - era * 146_097
+    year = (of_era - of_era // 1_460 + of_era // 36_524 - of_era // 146_096) // 365
+    of_year = of_era - (365 * year + year // 4 - year // 100)
+    return year + era * 400 + (1 if of_year >= 306 else 0)  # years begin in March here
+
+
+@_jit
+def _observe_profile(row, anchor_day, f):
+    """What the bank told of the holder."""
+    f[HOLDER_KIND] = row.holder_kind or NAN
+    f[HOLDER_AGE] = _year(anchor_day) - np.int64(row.birth_year) if row.birth_year else NAN
+    f[OPEN_DAYS] = max(0, anchor_day - np.int64(row.opened_day)) if row.opened_day else NAN
+    tier = np.int64(row.standing) // TIER_UNIT
+    f[TIER] = tier - 1 if tier else NAN
+    f[DECLARED_INCOME] = row.income or NAN
+    f[DOCUMENTS_EXPIRED] = (
+        np.float64(anchor_day > np.int64(row.documents_day)) if row.documents_day else NAN
+    )
+    status = np.int64(row.standing) % TIER_UNIT
+    f[ENTERPRISE_CLOSED] = np.float64(status >= CLOSED) if status else NAN
+
+
+@_jit
 def observe(row, leg, offset, f):
     """Fills `f` (float64[FEATURE_COUNT]) for this leg; `offset` is local time minus UTC in s."""
     inflow = leg.side > 0
@@ -436,6 +486,9 @@ def observe(row, leg, offset, f):
     f[NEW_TARGET_SHARE] = row.new_target_share
     f[SUSPICION_IN] = row.suspicion_in
     f[SUSPICION_OUT] = row.suspicion_out
+    _observe_profile(row, anchor_day, f)
+    f[COUNTERPARTY_INVOLVED] = leg.flags & FLAG_INVOLVED != 0
+    f[COUNTERPARTY_PUNISHED] = leg.flags & FLAG_PUNISHED != 0
 
 
 @_jit

@@ -1,4 +1,4 @@
-"""The account row and the leg: the two records that the kernel reads and writes.
+"""The records that the kernel reads and writes: account row, leg, profile, directive.
 
 Byte budget of an account (kept by a test):
 
@@ -11,9 +11,10 @@ Byte budget of an account (kept by a test):
     4 blocks of 30 days, largest        32
     sketches of distinct counterparties 32
     pairs known, 64 slots               64
-    spare                               12
+    profile                             12
     row                              1,152
     index, at most half full            16 to 32
+    changed, head of its directives      5
 """
 
 from typing import Final
@@ -23,7 +24,7 @@ import numpy.typing as npt
 
 from sluicegate.memory.features import DECAY_SECONDS, PROVENANCE_COUNT
 
-LAYOUT_VERSION: Final = 1
+LAYOUT_VERSION: Final = 2
 """Raised when ROW changes: a checkpoint of another version is refused, never misread."""
 
 RING: Final = 16
@@ -37,6 +38,19 @@ DEPARTURE: Final = -1
 ARRIVAL: Final = 1
 FLAG_OUTSIDE: Final = 1
 """The transaction ends with this departure: no arrival follows."""
+FLAG_INVOLVED: Final = 2
+"""The counterparty is involved in a case, as the writer of this leg knows."""
+FLAG_PUNISHED: Final = 4
+"""The counterparty is punished, as the writer of this leg knows."""
+
+INVOLVED: Final = 1
+PUNISHED: Final = 2
+WHITELISTED: Final = 3
+WATCHED: Final = 4
+FOR_EVER: Final = 2**32 - 1
+"""Expiry of a directive that has none."""
+MOST_NAMES: Final = 8
+"""Patterns that one whitelist can name."""
 
 ROW: Final = np.dtype(
     [
@@ -76,14 +90,53 @@ ROW: Final = np.dtype(
         ("day_in_band", "u1", (DAYS,)),
         ("day_out_band", "u1", (DAYS,)),
         ("day_last", "<u4"),
-        ("spare", "<u4"),
+        ("income", "<f4"),  # declared, CNY a month; 0: not known, as in all of the profile
         # blocks of 30 local days: the block b lies at b % 4, its sketch at b % 2
         ("sketch_in", "<u8", (2,)),
         ("sketch_out", "<u8", (2,)),
         ("largest_in", "<f4", (BLOCKS,)),
         ("largest_out", "<f4", (BLOCKS,)),
         ("pair_tags", "u1", (PAIR_SLOTS,)),
-        ("spare_tail", "u1", (8,)),
+        ("opened_day", "<u2"),  # days since the epoch, local
+        ("documents_day", "<u2"),  # the last on which they are valid, likewise
+        ("birth_year", "<u2"),
+        ("holder_kind", "u1"),
+        ("standing", "u1"),  # enterprise status, and 8 times one more than the tier
+    ]
+)
+
+CLOSED: Final = 3
+"""From this enterprise status on the enterprise is gone: cancelled, revoked."""
+TIER_UNIT: Final = 8
+"""What a tier counts in `standing`; below it is the enterprise status."""
+
+PROFILE: Final = np.dtype(
+    [
+        ("account", "<u8", (5,)),
+        ("position", "<i8"),
+        ("source_partition", "<u4"),
+        ("income", "<f4"),  # from here on as in the row
+        ("opened_day", "<u2"),
+        ("documents_day", "<u2"),
+        ("birth_year", "<u2"),
+        ("holder_kind", "u1"),
+        ("standing", "u1"),
+    ]
+)
+
+DIRECTIVE: Final = np.dtype(
+    [
+        ("id", "<u8", (8,)),
+        ("account", "<u8", (5,)),
+        ("counterparty", "<u8", (5,)),  # of a whitelisted pair
+        ("position", "<i8"),
+        ("source_partition", "<u4"),
+        ("until_s", "<u4"),  # holds for legs before this
+        ("patterns", "<u4", (MOST_NAMES,)),  # whitelisted: hashes of their names, then zeros
+        ("kind", "u1"),
+        ("is_ended", "u1"),
+        ("is_mirrored", "u1"),  # told of the other account of the pair
+        ("spare", "u1", (5,)),
     ]
 )
 

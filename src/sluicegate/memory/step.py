@@ -13,9 +13,24 @@ from llvmlite import ir
 from numba import types as nt
 from numba.extending import intrinsic
 
+from sluicegate.memory.directives import (
+    DIRECTIVE_TYPE,
+    INVOLVED,
+    PUNISHED,
+    observe_directives,
+    suppress,
+)
 from sluicegate.memory.features import FEATURE_INDEX, FEATURES
 from sluicegate.memory.kernel import ROW_TYPE, fingerprint, is_too_late, observe, remember
-from sluicegate.memory.row import ARRIVAL, DEPARTURE, FLAG_OUTSIDE, LEG
+from sluicegate.memory.row import (
+    ARRIVAL,
+    DEPARTURE,
+    FLAG_INVOLVED,
+    FLAG_OUTSIDE,
+    FLAG_PUNISHED,
+    LEG,
+    PROFILE,
+)
 
 STRENGTHS: Final = nt.float64(nt.int64, nt.float64[::1], nt.float64[::1])
 """Signature of a compiled pattern set: (side, features, strengths out) -> score in [0, 1]."""
@@ -35,12 +50,16 @@ _legs = nt.Array(_leg_type, 1, "C")
 _legs_read = nt.Array(_leg_type, 1, "C", readonly=True)
 _rows = nt.Array(ROW_TYPE, 1, "C")
 _rows_read = nt.Array(ROW_TYPE, 1, "C", readonly=True)
+_profiles_read = nt.Array(nb.from_dtype(PROFILE), 1, "C", readonly=True)
+_directives = nt.Array(DIRECTIVE_TYPE, 1, "C")
 _accounts_read = nt.Array(nt.uint64, 2, "C", readonly=True)
 _i8 = nt.int64[::1]
 _f8 = nt.float64[::1]
 _f8x2 = nt.float64[:, ::1]
 _u8 = nt.uint64[::1]
 _u1 = nt.uint8[::1]
+_i4 = nt.int32[::1]
+_u4 = nt.uint32[::1]
 
 # meta: [rows in use, legs later than the anchor, legs too late for their local day]
 META: Final = 3
@@ -170,17 +189,33 @@ def _arrival_of(leg, score, f, arrival):
     arrival.channel = leg.channel
     arrival.kind = leg.kind
     arrival.flags = 0
+    if f[INVOLVED] != 0:
+        arrival.flags |= FLAG_INVOLVED
+    if f[PUNISHED] != 0:
+        arrival.flags |= FLAG_PUNISHED
     arrival.provenance[0] = score
     for k in range(1, _CARRIED.shape[0]):
         arrival.provenance[k] = f[_CARRIED[k]]
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _step(rows, dirty, meta, at, leg, patterns, offset, f, s):
+def _judge(row, heads, nexts, directives, at, leg, patterns, names, offset, f, s):
+    """Judges one leg against a row, which is the account's if `at` is not -1."""
+    observe(row, leg, offset, f)
+    observe_directives(heads, nexts, directives, at, leg, f)
+    score = patterns(np.int64(leg.side), f, s)
+    if at >= 0 and heads[at]:
+        return suppress(heads, nexts, directives, at, leg, names, score, s)
+    return score
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def _step(
+    rows, dirty, meta, heads, nexts, directives, at, leg, patterns, names, offset, f, s
+):  # fmt: skip
     """Judges one leg against its account's row, then remembers it."""
     row = rows[at]
-    observe(row, leg, offset, f)
-    score = patterns(np.int64(leg.side), f, s)
+    score = _judge(row, heads, nexts, directives, at, leg, patterns, names, offset, f, s)
     leg_s = leg.occurred_at_ms // 1000
     if leg_s < np.int64(row.last_s):
         meta[1] += 1
@@ -192,13 +227,14 @@ def _step(rows, dirty, meta, at, leg, patterns, offset, f, s):
 
 @nb.njit(
     nt.Tuple((nt.int64, nt.int64))(
-        _rows, _u1, _u8, _i8, _legs_read, _strengths_type, nt.int64, nt.float64,
+        _rows, _u1, _u8, _i8, _i4, _i4, _directives,
+        _legs_read, _strengths_type, _u4, nt.int64, nt.float64,
         nt.int64, nt.int64, _i8, _legs, _f8, _i8, _f8x2, _f8x2,
     ),
     cache=True, nogil=True, error_model="numpy", _nrt=False,
 )  # fmt: skip
 def step_legs(
-    rows, dirty, slots, meta, legs, patterns, offset, threshold,
+    rows, dirty, slots, meta, heads, nexts, directives, legs, patterns, names, offset, threshold,
     partition, log_offset, found, arrivals, scores, hits, hit_features, hit_strengths,
 ):  # fmt: skip
     """Steps the legs of one message; returns how many arrivals and how many hits it wrote.
@@ -217,7 +253,10 @@ def step_legs(
             _fetch_row(rows, found[i + LOOK_AHEAD])
         leg = legs[i]
         f = hit_features[hit]
-        score = _step(rows, dirty, meta, found[i], leg, patterns, offset, f, hit_strengths[hit])
+        score = _step(
+            rows, dirty, meta, heads, nexts, directives, found[i], leg, patterns, names, offset,
+            f, hit_strengths[hit],
+        )  # fmt: skip
         scores[i] = score
         if leg.side == DEPARTURE and not leg.flags & FLAG_OUTSIDE:
             arrival = arrivals[sent]
@@ -233,13 +272,14 @@ def step_legs(
 
 @nb.njit(
     nt.int64(
-        _rows, _u1, _u8, _i8, _legs_read, _strengths_type, nt.int64, nt.float64,
+        _rows, _u1, _u8, _i8, _i4, _i4, _directives,
+        _legs_read, _strengths_type, _u4, nt.int64, nt.float64,
         nt.int64[:, ::1], _legs, _f8, _f8, _i8, nt.int8[::1], _f8x2, _f8x2,
     ),
     cache=True, nogil=True, error_model="numpy", _nrt=False,
 )  # fmt: skip
 def step_transactions(
-    rows, dirty, slots, meta, legs, patterns, offset, threshold,
+    rows, dirty, slots, meta, heads, nexts, directives, legs, patterns, names, offset, threshold,
     found, follow, payer_scores, payee_scores, hits, hit_sides, hit_features, hit_strengths,
 ):  # fmt: skip
     """Steps first legs and, at once, the arrivals that follow; returns how many hits it wrote.
@@ -268,7 +308,10 @@ def step_transactions(
             current = leg if first else follow[0]
             at = found[i, 0 if first else 1]
             f = hit_features[hit]
-            score = _step(rows, dirty, meta, at, current, patterns, offset, f, hit_strengths[hit])
+            score = _step(
+                rows, dirty, meta, heads, nexts, directives, at, current, patterns, names, offset,
+                f, hit_strengths[hit],
+            )  # fmt: skip
             if side == DEPARTURE:
                 payer_scores[i] = score
             else:
@@ -286,16 +329,24 @@ def step_transactions(
 
 
 @nb.njit(
-    nt.void(_rows, _rows, _u8, _legs_read, _strengths_type, nt.int64, _f8, _f8x2, _f8x2),
+    nt.void(
+        _rows, _rows, _u8, _i4, _i4, _directives,
+        _legs_read, _strengths_type, _u4, nt.int64, _f8, _f8x2, _f8x2,
+    ),
     cache=True, nogil=True, error_model="numpy", _nrt=False,
 )  # fmt: skip
-def judge_legs(rows, unknown, slots, legs, patterns, offset, scores, features, strengths):
+def judge_legs(
+    rows, unknown, slots, heads, nexts, directives, legs, patterns, names, offset,
+    scores, features, strengths,
+):  # fmt: skip
     """Judges each leg against the rows as they are, or an `unknown` account's; changes nothing."""
     for i in range(legs.shape[0]):
         at = _find(rows, slots, legs[i].account)
         row = rows[at] if at >= 0 else unknown[0]
-        observe(row, legs[i], offset, features[i])
-        scores[i] = patterns(np.int64(legs[i].side), features[i], strengths[i])
+        scores[i] = _judge(
+            row, heads, nexts, directives, at, legs[i], patterns, names, offset,
+            features[i], strengths[i],
+        )  # fmt: skip
 
 
 @nb.njit(nt.void(_rows, _u1, _u8, _i8, _rows_read), cache=True, nogil=True, _nrt=False)
@@ -305,3 +356,29 @@ def put_rows(rows, dirty, slots, meta, restored):
         at = _find_or_add(rows, slots, meta, restored[i].account)
         rows[at] = restored[i]
         dirty[at] = 0
+
+
+@nb.njit(nt.void(_rows, _u1, _u8, _i8, _profiles_read), cache=True, nogil=True, _nrt=False)
+def learn_profiles(rows, dirty, slots, meta, profiles):
+    """Writes what the bank told of holders into their rows, known or new."""
+    for i in range(profiles.shape[0]):
+        profile = profiles[i]
+        at = _find_or_add(rows, slots, meta, profile.account)
+        row = rows[at]
+        row.income = profile.income
+        row.opened_day = profile.opened_day
+        row.documents_day = profile.documents_day
+        row.birth_year = profile.birth_year
+        row.holder_kind = profile.holder_kind
+        row.standing = profile.standing
+        dirty[at] = 1
+
+
+@nb.njit(nt.void(_rows, _u1, _u8, _i8, _accounts_read, _i8), cache=True, nogil=True, _nrt=False)
+def find_or_add(rows, dirty, slots, meta, accounts, found):
+    """Rows of accounts (words of shape `[n, 5]`), known or new."""
+    for i in range(accounts.shape[0]):
+        before = meta[0]
+        found[i] = _find_or_add(rows, slots, meta, accounts[i])
+        if meta[0] != before:
+            dirty[found[i]] = 1

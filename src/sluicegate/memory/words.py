@@ -3,6 +3,7 @@
 All words zero means no text (null): text itself is never empty and never holds U+0000.
 """
 
+import zlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -35,6 +36,11 @@ def texts_words(texts: Sequence[str | None], words: int) -> Words:
     if any(len(text) > width or b"\0" in text for text in encoded):
         raise ValueError(f"text of more than {width} bytes, or with U+0000")
     return np.array(encoded, dtype=f"S{width}").view("<u8").reshape(len(encoded), words)
+
+
+def name_hash(name: str) -> int:
+    """32 bits that stand for a pattern's name in a whitelist; never 0."""
+    return zlib.crc32(name.encode()) or 1
 
 
 def words_text(words: Words) -> list[str]:

@@ -10,9 +10,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
-
-from confluent_kafka import Message, Producer
+from typing import Final
 
 from sluicegate.errors import Problem
 from sluicegate.operations.dead_letter import (
@@ -23,17 +21,15 @@ from sluicegate.operations.dead_letter import (
     Letter,
     Progress,
 )
+from sluicegate.operations.post import Post
 from sluicegate.settings import Settings
-from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.partitioning import partition_of
-from sluicegate.streaming.producing import hand_over
 from sluicegate.streaming.scoring import Scoring, scoring_of
 from sluicegate.streaming.topics import Topics
 from sluicegate.streaming.unjudged import JUDGEMENT_FAILED, judge_again
 
 AT_ONCE: Final = 500
 """Dead letters that are sent in, acknowledged and marked together."""
-FLUSH_SECONDS: Final = 60.0
 
 
 @dataclass
@@ -128,7 +124,7 @@ class _Replay:
         self._settings = settings
         self._topics = Topics.of(settings)
         self._done = done
-        self._post = _Post(settings, bootstrap)
+        self._post = Post(settings, bootstrap, "what is marked is not sent twice")
 
     @cached_property
     def _scoring(self) -> Scoring:
@@ -188,67 +184,3 @@ class _Replay:
             }
             self._post.send(self._topics.dead_letter, 0, None, None, headers)
         self._post.flush()
-
-
-class _Post:
-    """A producer that says what was not taken."""
-
-    def __init__(self, settings: Settings, bootstrap: str) -> None:
-        config: dict[str, Any] = {
-            **confluent_config(settings.broker, bootstrap),
-            "acks": "all",
-            "enable.idempotence": True,
-            "compression.type": "lz4",
-            "linger.ms": 5,
-            "log_level": 3,
-        }
-        self._producer = Producer(config)
-        self._failures: list[str] = []
-        self._counts: dict[str, int] = {}
-
-    def partitions(self, topic: str) -> int:
-        """How many partitions the topic has."""
-        if topic not in self._counts:
-            listed = self._producer.list_topics(topic, timeout=FLUSH_SECONDS).topics[topic]
-            if not listed.partitions:
-                raise Problem(f"there is no topic {topic}", hint="`sluicegate topics create`")
-            self._counts[topic] = len(listed.partitions)
-        return self._counts[topic]
-
-    def send(
-        self,
-        topic: str,
-        partition: int,
-        key: bytes | None,
-        value: bytes | None,
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        """Hands a record over."""
-        hand_over(
-            self._producer,
-            topic,
-            value,
-            key=key,
-            partition=partition,
-            headers=[(name, text.encode()) for name, text in (headers or {}).items()],
-            on_delivery=self._delivered,
-        )
-
-    def flush(self) -> None:
-        """Waits until the broker has everything.
-
-        Raises:
-            Problem: it did not take a record, or does not answer.
-        """
-        left = self._producer.flush(FLUSH_SECONDS)
-        if left or self._failures:
-            detail = self._failures[0] if self._failures else f"{left:,} not acknowledged"
-            raise Problem(
-                "the broker did not take what was sent",
-                detail,
-                "give the command again: what is marked is not sent twice",
-            )
-
-    def _delivered(self, error: object, _: Message) -> None:
-        if error is not None:
-            self._failures.append(str(error))

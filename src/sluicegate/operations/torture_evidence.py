@@ -102,7 +102,7 @@ def replay(shelf: Shelf, say: Callable[[str], None]) -> Replayed:
 def _note_arrivals(there: list[Records], value: bytes | None) -> None:
     batch = unpack(value)
     if batch.type is RecordType.ARRIVALS:
-        there.append(batch.legs)
+        there.append(batch.records)
 
 
 def _hand_out(given: defaultdict[int, list[Records]], arrivals: Records, partitions: int) -> None:

@@ -5,13 +5,14 @@ nothing to anybody else: it counts only where its owner's claim is the last one,
 has been trimmed up to it. A checkpoint is the rows that changed since the
 one before, in numbered chunks, with the place in the legs log they belong to. Pure functions of
 bytes: `Restorer` reads them back and lets a checkpoint count only when all its chunks lie after
-their owner's claim, with no other claim between.
+their owner's claim, with no other claim between. Rows and directives both travel so.
 """
 
 import struct
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final, Self
 
 import numpy as np
@@ -19,13 +20,13 @@ from pydantic import BaseModel, ConfigDict
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory, Records
-from sluicegate.memory.row import LAYOUT_VERSION, ROW
+from sluicegate.memory.row import DIRECTIVE, LAYOUT_VERSION, ROW
 
 REBUILD: Final = "`sluicegate state rebuild` makes the state anew from the transactions"
 
 MAGIC: Final = b"SLC1"
 _CLAIM: Final = struct.Struct("<4sB16s")
-_CHUNK: Final = struct.Struct("<4sBH16sQIII")
+_CHUNK: Final = struct.Struct("<4sBH16sQIIII")
 _IS_CLAIM: Final = 1
 _IS_CHUNK: Final = 2
 _IS_RENEWAL: Final = 3
@@ -33,6 +34,8 @@ _LEAST: Final = {_IS_CLAIM: _CLAIM.size, _IS_CHUNK: _CHUNK.size, _IS_RENEWAL: _C
 """Bytes of the shortest message of each kind."""
 ROWS_A_CHUNK: Final = 900
 """About 1 MB a message."""
+DIRECTIVES_A_CHUNK: Final = 4_000
+"""Less than 1 MB a message."""
 
 
 class Place(BaseModel):
@@ -86,20 +89,24 @@ def _kind(value: bytes) -> int:
 def chunks(memory: AccountMemory, place: Place, owner: bytes, number: int) -> Iterator[bytes]:
     """The changelog messages of one checkpoint.
 
-    The memory's changed rows and the place are taken at once; the messages are made when asked
-    for, which may be later and elsewhere.
+    The memory's changed rows and directives and the place are taken at once; the messages are made
+    when asked for, which may be later and elsewhere.
     """
-    parts = list(memory.take_dirty(ROWS_A_CHUNK)) or [np.empty(0, ROW)]
+    rows = memory.take_dirty(ROWS_A_CHUNK)
+    directives = memory.directives.take_dirty(DIRECTIVES_A_CHUNK)
+    parts = list(zip_longest(rows, directives)) or [(None, None)]
     state = place.model_dump_json().encode()
 
-    def message(index: int, rows: Records) -> bytes:
+    def message(index: int, rows: Records | None, directives: Records | None) -> bytes:
         own_state = state if index == 0 else b""
+        told = b"" if directives is None else directives.tobytes()
         head = _CHUNK.pack(
-            MAGIC, _IS_CHUNK, LAYOUT_VERSION, owner, number, index, len(parts), len(own_state)
+            *(MAGIC, _IS_CHUNK, LAYOUT_VERSION, owner, number, index, len(parts)),
+            *(len(own_state), len(told) // DIRECTIVE.itemsize),
         )
-        return head + own_state + rows.tobytes()
+        return head + own_state + told + (b"" if rows is None else rows.tobytes())
 
-    return (message(index, rows) for index, rows in enumerate(parts))
+    return (message(index, *part) for index, part in enumerate(parts))
 
 
 class Restorer:
@@ -196,6 +203,8 @@ class Restorer:
             if chunk.state:
                 self.place = Place.model_validate_json(chunk.state)
             self.memory.put(chunk.rows)
+        for chunk in self._staged:  # behind all rows: a directive looks for its account's
+            self.memory.put_directives(chunk.directives)
         self.stand_at(number)
         self.applied = self.place.applied
         self._staged = []
@@ -210,22 +219,26 @@ class _Chunk:
     index: int
     count: int
     state: bytes
+    directives: Records
     rows: Records
 
     @classmethod
     def read(cls, value: bytes) -> Self:
-        _, _, layout, owner, number, index, count, state_length = _CHUNK.unpack_from(value)
+        _, _, layout, owner, number, index, count, state_length, told = _CHUNK.unpack_from(value)
         if layout != LAYOUT_VERSION:
             raise Problem(
                 f"the checkpoint has row layout {layout}, this version reads {LAYOUT_VERSION}",
                 "account rows of another layout are never guessed at",
                 "run the version that wrote it, or `sluicegate state rebuild`",
             )
-        start = _CHUNK.size + state_length
+        told_at = _CHUNK.size + state_length
+        start = told_at + told * DIRECTIVE.itemsize
         if len(value) < start or (len(value) - start) % ROW.itemsize:
             raise _strange(f"its {len(value)} bytes do not hold whole rows")
-        state = value[_CHUNK.size : start]
-        return cls(owner, number, index, count, state, np.frombuffer(value, ROW, offset=start))
+        directives = np.frombuffer(value, DIRECTIVE, told, told_at)
+        rows = np.frombuffer(value, ROW, offset=start)
+        state = value[_CHUNK.size : told_at]
+        return cls(owner, number, index, count, state, directives, rows)
 
     def continues(self, staged: "Sequence[_Chunk]") -> bool:
         """Whether it is the next of the checkpoint whose chunks are staged."""

@@ -1,6 +1,6 @@
-"""The legs log: batches of legs, each naming where its records came from.
+"""The legs log: batches of records of one type, each naming where its records came from.
 
-One Kafka message is one batch: a header, then records of `LEG` (docs/legs-format.md). For each
+One Kafka message is one batch: a header, then its records (docs/legs-format.md). For each
 source partition in it the header names the first and the last position, and the last position
 sent to this legs partition before, so that the reader drops repeats and refuses holes.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import Records
-from sluicegate.memory.row import LEG
+from sluicegate.memory.row import DIRECTIVE, LEG, PROFILE
 
 MAGIC: Final = b"SLG1"
 NOTHING_BEFORE: Final = -1
@@ -36,6 +36,19 @@ class RecordType(IntEnum):
     """Departures and cash arrivals, written by the router."""
     ARRIVALS = 2
     """Arrivals with provenance, written by workers."""
+    PROFILES = 3
+    """What the bank tells of account holders, written by the router."""
+    DIRECTIVES = 4
+    """How accounts are to be judged, written by the router."""
+
+
+RECORD: Final = {
+    RecordType.DEPARTURES: LEG,
+    RecordType.ARRIVALS: LEG,
+    RecordType.PROFILES: PROFILE,
+    RecordType.DIRECTIVES: DIRECTIVE,
+}
+"""The records of each type of batch."""
 
 
 class Source(IntEnum):
@@ -43,6 +56,8 @@ class Source(IntEnum):
 
     TRANSACTIONS = 1
     LEGS = 2
+    ACCOUNTS = 3
+    DIRECTIVES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +78,21 @@ class Batch:
     type: RecordType
     source: Source
     links: tuple[Link, ...]
-    legs: Records
+    records: Records
+
+    @property
+    def has_legs(self) -> bool:
+        """Whether its records are legs."""
+        return RECORD[self.type] is LEG
 
 
-def pack(batch_type: RecordType, source: Source, links: Sequence[Link], legs: Records) -> bytes:
+def pack(batch_type: RecordType, source: Source, links: Sequence[Link], records: Records) -> bytes:
     """Bytes of one legs message."""
-    head = _HEADER.pack(MAGIC, batch_type, source, len(links), len(legs))
+    head = _HEADER.pack(MAGIC, batch_type, source, len(links), len(records))
     chain = b"".join(
         _CHAIN.pack(link.partition, 0, link.first, link.last, link.previous) for link in links
     )
-    return head + chain + legs.tobytes()
+    return head + chain + records.tobytes()
 
 
 def unpack(value: bytes | None) -> Batch:
@@ -87,16 +107,17 @@ def unpack(value: bytes | None) -> Batch:
     start = _HEADER.size + link_count * _CHAIN.size
     if magic != MAGIC:
         raise _strange(f"it begins with {magic!r}, not {MAGIC!r}")
-    if len(value) != start + count * LEG.itemsize:
-        raise _strange(f"{len(value)} bytes do not hold {link_count} links and {count} records")
     if batch_type not in set(RecordType) or source not in set(Source):
         raise _strange(f"record type {batch_type} from source {source} is unknown")
+    record = RECORD[RecordType(batch_type)]
+    if len(value) != start + count * record.itemsize:
+        raise _strange(f"{len(value)} bytes do not hold {link_count} links and {count} records")
     links = tuple(
         Link(partition, first, last, previous)
         for partition, _, first, last, previous in _CHAIN.iter_unpack(value[_HEADER.size : start])
     )
-    legs = np.frombuffer(value, LEG, offset=start)
-    return Batch(RecordType(batch_type), Source(source), links, legs)
+    records = np.frombuffer(value, record, offset=start)
+    return Batch(RecordType(batch_type), Source(source), links, records)
 
 
 def _strange(detail: str) -> Problem:

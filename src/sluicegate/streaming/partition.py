@@ -27,7 +27,15 @@ from sluicegate.streaming.legs import (
 )
 from sluicegate.streaming.partitioning import partitions_of
 
-SOURCE_KEY = {Source.TRANSACTIONS: "t", Source.LEGS: "l"}
+SOURCE_KEY = {
+    Source.TRANSACTIONS: "t",
+    Source.LEGS: "l",
+    Source.ACCOUNTS: "a",
+    Source.DIRECTIVES: "d",
+}
+
+
+NO_LEGS: Records = np.zeros(0, LEG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +43,10 @@ class Applied:
     """What one legs message came to."""
 
     legs: Records
-    """The legs that were new, in order."""
+    """The legs that were new, in order; none of profiles and directives."""
     stepped: Stepped
     repeats: int
+    """Records that were applied before."""
 
 
 @dataclass
@@ -49,7 +58,9 @@ class Partition:
     place: Place = field(default_factory=Place)
 
     def apply(self, offset: int, value: bytes | None, scorer: Scorer) -> Applied | None:
-        """Judges and remembers the legs of a message; None if it was applied before.
+        """Judges and remembers the legs of a message, or takes what it tells of accounts.
+
+        None if the message was applied before.
 
         Raises:
             Problem: the message is not the next one, not a batch, or its chain has a hole;
@@ -65,7 +76,12 @@ class Partition:
             )
         batch = unpack(value)
         new = self._new_records(offset, batch)
-        legs = batch.legs if new is None else np.ascontiguousarray(batch.legs[new])
+        records = batch.records if new is None else np.ascontiguousarray(batch.records[new])
+        legs = records if batch.has_legs else NO_LEGS
+        if batch.type is RecordType.PROFILES:
+            self.memory.learn(records)
+        elif batch.type is RecordType.DIRECTIVES:
+            self.memory.direct(records)
         stepped = self.memory.step(legs, scorer, partition=self.number, log_offset=offset)
         if new is not None:
             _name_by_batch(stepped.arrivals, new)
@@ -73,7 +89,7 @@ class Partition:
             key = _key(batch.source, link.partition)
             self.place.sources[key] = max(link.last, self._last(key))
         self.place.applied = offset
-        return Applied(legs, stepped, len(batch.legs) - len(legs))
+        return Applied(legs, stepped, len(batch.records) - len(records))
 
     def _last(self, key: str) -> int:
         return self.place.sources.get(key, NOTHING_BEFORE)
@@ -95,11 +111,11 @@ class Partition:
         return self._unrepeated(batch) if repeated else None
 
     def _unrepeated(self, batch: Batch) -> Ints:
-        fresh = np.zeros(len(batch.legs), bool)
+        fresh = np.zeros(len(batch.records), bool)
         for link in batch.links:
             last = self._last(_key(batch.source, link.partition))
-            own = batch.legs["source_partition"] == link.partition
-            fresh |= own & (batch.legs["position"] > last)
+            own = batch.records["source_partition"] == link.partition
+            fresh |= own & (batch.records["position"] > last)
         return np.flatnonzero(fresh)
 
 

@@ -18,7 +18,7 @@ def pack_place(topic_id: str, last: Ints, offset: int) -> str:
     return f"{topic_id} {chains}"
 
 
-def unpack_place(text: str, topic_id: str, offset: int, partitions: int) -> Ints:
+def unpack_place(text: str, topic: str, topic_id: str, offset: int, partitions: int) -> Ints:
     """The last position sent to each legs partition, `[partitions]`.
 
     Raises:
@@ -27,7 +27,7 @@ def unpack_place(text: str, topic_id: str, offset: int, partitions: int) -> Ints
     written_for, _, chains = text.partition(" ")
     if written_for != topic_id:
         raise Problem(
-            "the transactions topic is not the one that was routed so far",
+            f"the topic {topic} is not the one that was routed so far",
             f"the places of the routers' group are of topic id {written_for or 'unknown'}, "
             f"the topic there now has {topic_id}",
             "`sluicegate state rebuild` begins anew from what the topic holds; "

@@ -1,12 +1,12 @@
 """The router: from transactions to the ordered legs logs, one active at a time.
 
 The member of the routers' group that owns the one partition of `progress` is active: it reads the
-transactions in step by event time, sends first legs and dead letters, and commits the source
-offsets after both are acknowledged. Any delivery error ends the process without a commit.
+transactions in step by event time, and what is told of accounts, sends first legs and dead letters,
+and commits the source offsets after both are acknowledged. Any delivery error ends the process
+without a commit.
 """
 
 import gc
-import hashlib
 import logging
 import threading
 import time
@@ -31,10 +31,12 @@ from sluicegate.streaming.places import pack_place, unpack_place
 from sluicegate.streaming.producing import SAFE, hand_over, is_flushed
 from sluicegate.streaming.progress import Progress
 from sluicegate.streaming.refused import refused_among
+from sluicegate.streaming.refusing import DeadLetters
 from sluicegate.streaming.repeats import Repeats, Verdict
 from sluicegate.streaming.routing import Chains, Ints, Places
 from sluicegate.streaming.sources import SourceReader, open_reader, shares
-from sluicegate.streaming.topics import DEAD_LETTER_BYTES, Topics
+from sluicegate.streaming.told import Told
+from sluicegate.streaming.topics import Topics
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +82,13 @@ class Router:
             {**self._config, **GAPLESS, "linger.ms": settings.router.linger_ms}
         )
         self._figures = RouterFigures(metrics)
+        self._dead_letters = DeadLetters(
+            self._producer,
+            self._topics.dead_letter,
+            contract.max_bytes,
+            self._figures,
+            self._failed,
+        )
         self._active = threading.Event()
         self._failure: Exception | None = None
         self._group = self._join()
@@ -147,6 +156,8 @@ class Router:
     def _route(self) -> None:
         router = self._settings.router
         readers, self._chains = self._resume()
+        self._told = Told(self._settings, self._config, self._group, self._dead_letters)
+        self._told.resume()
         self._repeats = {reader.partition: Repeats(router.repeat_reach) for reader in readers}
         self._lead = Lead(router.lead_transactions, round(router.lead_seconds * 1000))
         committed_at = time.monotonic()
@@ -160,12 +171,13 @@ class Router:
             if self._active.is_set():
                 self._commit(readers)
         finally:
-            _close([reader.consumer for reader in readers])
+            _close([self._told.consumer, *(reader.consumer for reader in readers)])
 
     def _turn(self, readers: Sequence[SourceReader]) -> None:
         """Reads once of all partitions: in step while there is a backlog, else all there is."""
         for published in self._follow_group(0):
             self._lead.applied(published)
+        self._tell()
         most = self._settings.router.batch_transactions
         awaited = [reader for reader in readers if reader.is_awaited]
         if any(reader.lag() >= most for reader in awaited):
@@ -178,6 +190,19 @@ class Router:
         self._producer.poll(0)
         if self._failure is not None:
             raise self._failure
+
+    def _tell(self) -> None:
+        """Passes on what is told of accounts."""
+
+        def delivered(error: object, _: Message) -> None:
+            if error is not None:
+                self._failed("legs", error)
+
+        for partition, value in self._told.read():
+            hand_over(
+                self._producer, self._topics.legs, value,
+                partition=partition, on_delivery=delivered,
+            )  # fmt: skip
 
     def _catch_up(self, awaited: Sequence[SourceReader], most: int) -> list[Read]:
         """What brings the partitions to the same moment in event time."""
@@ -232,7 +257,7 @@ class Router:
         rows = self._in_step(reads, decoded, places)
         fresh = self._fresh(decoded, places, rows, messages)
         for index, refused in decoded.refused:
-            self._dead_letter(messages[index], refused)
+            self._refuse(messages[index], refused)
         self._send(decoded, places, fresh)
         self._figures.passed(count, len(fresh), float(recorded[0]), time.monotonic() - started)
 
@@ -265,7 +290,7 @@ class Router:
         verdicts[before] = _BEFORE
         for row in rows[verdicts == Verdict.ID_REUSED].tolist():
             refused = Refused(Refusal.ID_REUSED, "id", "the same id came with other content")
-            self._dead_letter(messages[int(decoded.row_index[row])], refused)
+            self._refuse(messages[int(decoded.row_index[row])], refused)
         self._figures.repeats.inc(int(np.count_nonzero(verdicts == Verdict.REPEAT)))
         fresh: Ints = rows[verdicts == Verdict.NEW]
         return fresh
@@ -293,44 +318,18 @@ class Router:
                 )
 
         self._lead.sent(len(rows))
-        for partition, value in self._chains.messages(decoded, places, rows):
+        for partition, value in self._chains.messages(
+            decoded, places, rows, self._told.flagged.mark
+        ):
             hand_over(
                 self._producer, self._topics.legs, value,
                 partition=partition, on_delivery=delivered,
             )  # fmt: skip
 
-    def _dead_letter(self, message: Message, refused: Refused) -> None:
-        """Keeps what was refused, whole where it fits, with the reason and where it came from."""
-        partition, offset = message.partition() or 0, message.offset() or 0
-        if offset < self._resumes[partition]:
-            return
-        value = message.value()
-        headers = {
-            "reason": refused.refusal.value,
-            "field": refused.field or "",
-            "detail": refused.detail,
-            "source_topic": message.topic() or "",
-            "source_partition": str(partition),
-            "source_offset": str(offset),
-        }
-        room = self._settings.contract.max_bytes + DEAD_LETTER_BYTES // 2
-        if value is not None and len(value) > room:
-            headers |= {"length": str(len(value)), "sha256": hashlib.sha256(value).hexdigest()}
-            value = value[:room]
-
-        def delivered(error: object, _: Message) -> None:
-            if error is not None:
-                self._failed("dead-letter", error)
-
-        hand_over(
-            self._producer,
-            self._topics.dead_letter,
-            value,
-            key=message.key(),
-            headers=[(name, text.encode()) for name, text in headers.items()],
-            on_delivery=delivered,
-        )
-        self._figures.refused(refused.refusal.value)
+    def _refuse(self, message: Message, refused: Refused) -> None:
+        """To dead-letter, unless it is read again only to remember ids."""
+        if (message.offset() or 0) >= self._resumes[message.partition() or 0]:
+            self._dead_letters.add(message, refused)
 
     def _failed(self, what: str, error: object) -> None:
         self._failure = self._failure or Problem(
@@ -368,7 +367,7 @@ class Router:
             self._resumes[place.partition] = start
             if place.offset >= 0:
                 said = place.metadata or ""
-                sent = unpack_place(said, self._source_id, start, chains.partitions)
+                sent = unpack_place(said, topic, self._source_id, start, chains.partitions)
                 chains.sent[place.partition] = sent
             back = max(low, start - self._settings.router.repeat_reach)
             readers.append(open_reader(self._config, topic, place.partition, back, high))
@@ -410,8 +409,7 @@ class Router:
             for reader in readers
             if reader.next_offset >= self._resumes[reader.partition]
         ]
-        if not places:
-            return
+        places += self._told.places()
         try:
             self._group.commit(offsets=places, asynchronous=False)
         except KafkaException as error:

@@ -1,7 +1,11 @@
-"""From decoded transactions to legs messages: first legs, sorted by partition and chained."""
+"""From decoded transactions to legs messages: first legs, sorted by partition and chained.
 
-from collections.abc import Iterator
+What is told of accounts goes the same way.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numba as nb
 import numpy as np
@@ -68,10 +72,11 @@ def first_legs(decoded: Decoded, places: Places, rows: Ints) -> Records:
 
 
 class Chains:
-    """The last position sent to each legs partition, by source partition."""
+    """The last position sent to each legs partition, by partition of one source."""
 
-    def __init__(self, partitions: int) -> None:
+    def __init__(self, partitions: int, source: Source = Source.TRANSACTIONS) -> None:
         self.partitions = partitions
+        self._source = source
         self.sent: dict[int, Ints] = {}
 
     def last(self, source_partition: int) -> Ints:
@@ -80,22 +85,41 @@ class Chains:
             self.sent[source_partition] = np.full(self.partitions, NOTHING_BEFORE, np.int64)
         return self.sent[source_partition]
 
-    def messages(self, decoded: Decoded, places: Places, rows: Ints) -> Iterator[tuple[int, bytes]]:
+    def messages(
+        self,
+        decoded: Decoded,
+        places: Places,
+        rows: Ints,
+        mark: Callable[[Records], None] = lambda _legs: None,
+    ) -> Iterator[tuple[int, bytes]]:
         """Legs messages for the chosen rows, as (partition, value); notes them as sent.
 
-        Rows of one source partition must come in the order of their positions.
+        Rows of one source partition must come in the order of their positions. `mark` may set
+        flags of the legs.
         """
         accounts = np.where(decoded.payer[:, :1] != 0, decoded.payer, decoded.payee)
         targets = partitions_of(accounts, self.partitions)[rows].astype(np.int16)
         order = np.argsort(targets, kind="stable")
         legs = first_legs(decoded, places, rows[order])
-        cuts = np.searchsorted(targets[order], np.arange(self.partitions + 1))
+        mark(legs)
+        yield from self._packed(RecordType.DEPARTURES, legs, targets[order])
+
+    def told(self, batch_type: RecordType, records: Records) -> Iterator[tuple[int, bytes]]:
+        """Legs messages for profiles or directives, in the order of their positions."""
+        targets = partitions_of(records["account"], self.partitions)
+        order = np.argsort(targets, kind="stable")
+        yield from self._packed(batch_type, records[order], targets[order])
+
+    def _packed(
+        self, batch_type: RecordType, records: Records, targets: npt.NDArray[np.integer[Any]]
+    ) -> Iterator[tuple[int, bytes]]:
+        cuts = np.searchsorted(targets, np.arange(self.partitions + 1))
         for target in range(self.partitions):
-            chosen = legs[cuts[target] : cuts[target + 1]]
+            chosen = records[cuts[target] : cuts[target + 1]]
             for start in range(0, len(chosen), MOST_RECORDS):
                 part = chosen[start : start + MOST_RECORDS]
                 links = list(self._links(target, part))
-                yield target, pack(RecordType.DEPARTURES, Source.TRANSACTIONS, links, part)
+                yield target, pack(batch_type, self._source, links, part)
 
     def _links(self, target: int, part: Records) -> Iterator[Link]:
         sources = part["source_partition"]

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from sluicegate.judging.kernels import compile_patterns
 from sluicegate.judging.patterns import PatternSet, load_patterns
 from sluicegate.memory.accounts import Scorer
+from sluicegate.memory.words import name_hash
 from sluicegate.settings import Settings
 
 
@@ -30,5 +33,8 @@ def scoring_of(settings: Settings, *, threshold: float | None = None) -> Scoring
             pattern_count=compiled.count,
             threshold=compiled.pattern_set.thresholds.alert if threshold is None else threshold,
             utc_offset_s=round(settings.worker.utc_offset_hours * 3600),
+            pattern_names=np.array(
+                [name_hash(each.pattern.name) for each in compiled.pattern_set.patterns], np.uint32
+            ),
         ),
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory, Records
+from sluicegate.memory.directive_table import sorted_bytes
 from sluicegate.memory.row import ROW, opaque
 from sluicegate.memory.words import ACCOUNT_WORDS, text_words, words_bytes
 from sluicegate.settings import Settings
@@ -173,11 +174,11 @@ class PartitionDigest:
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """Equal digests: equal rows, whoever made them and in whatever order."""
+    """Equal digests: equal rows and directives, whoever made them and in whatever order."""
 
     partitions: tuple[PartitionDigest, ...]
     digest: str
-    """Of the rows of all partitions, sorted by account."""
+    """Of the rows and directives of all partitions, sorted by account."""
 
     @property
     def accounts(self) -> int:
@@ -212,7 +213,7 @@ def digests_of(states: Iterable[PartitionState]) -> Digests:
 
 
 def digest_of_all(memories: Sequence[AccountMemory]) -> str:
-    """SHA-256 of the rows of all partitions together, sorted by account."""
+    """SHA-256 of the rows and directives of all partitions together, sorted by account."""
     accounts = [words_bytes(memory.rows["account"]) for memory in memories]
     owner = np.repeat(np.arange(len(memories)), [len(memory) for memory in memories])
     index = np.concatenate([np.arange(len(memory)) for memory in memories])
@@ -225,4 +226,5 @@ def digest_of_all(memories: Sequence[AccountMemory]) -> str:
             own = owner[chosen] == number
             rows[own] = opaque(memories[number].rows)[index[chosen[own]]]
         content.update(rows.tobytes())
+    content.update(sorted_bytes(memory.directives for memory in memories))
     return content.hexdigest()

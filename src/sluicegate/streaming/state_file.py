@@ -5,6 +5,7 @@ to be read again (layout, places, topics) is in its metadata. Only what is check
 it: what was applied since may have sent arrivals that are not yet safe, and is applied again.
 """
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,11 +16,11 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
-from pydantic import BaseModel, ValidationError
+from pydantic import Base64Bytes, BaseModel, ValidationError
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory, Records
-from sluicegate.memory.row import DAYS, LAYOUT_VERSION, ROW, opaque
+from sluicegate.memory.row import DAYS, DIRECTIVE, LAYOUT_VERSION, ROW, opaque
 from sluicegate.memory.words import words_bytes, words_text
 from sluicegate.settings import Settings
 from sluicegate.streaming.checkpoint import Place, chunks, claim, new_owner
@@ -63,6 +64,8 @@ class Manifest(BaseModel):
     """By partition."""
     accounts: list[int]
     """By partition; the rows of the file are in this order."""
+    directives: list[Base64Bytes]
+    """By partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ def export_state(
         topics=identity,
         places=[state.place for state in states],
         accounts=[len(state.memory) for state in states],
+        directives=[b64encode(state.memory.directives.records.tobytes()) for state in states],
     )
     unfinished = file.with_name(f"{file.name}.unfinished")
     try:
@@ -176,6 +180,7 @@ def import_state(
             continue  # never begun: its first worker begins it
         memory = source.partition(number)
         memory.mark(range(len(memory)))
+        memory.directives.mark()
         owner = new_owner()
         values = chain([claim(owner, SLOT)], chunks(memory, place, owner, 1))
         changelog.write(number, values)
@@ -261,6 +266,7 @@ class _Source:
             self._done += length
             if self._progress is not None:
                 self._progress(self._done, 2 * sum(accounts))
+        memory.put_directives(np.frombuffer(self._manifest.directives[number], DIRECTIVE))
         if len(memory) != accounts[number]:
             raise self._broken(f"partition {number} has {len(memory):,} accounts")
         return memory

@@ -1,0 +1,210 @@
+"""What banks and police tell of accounts: `sluicegate accounts` and `sluicegate directives`."""
+
+import json
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sluicegate.domain.directive import DirectiveKind
+from sluicegate.errors import Problem
+from sluicegate.options import Broker, reached, settings_of
+from sluicegate.tools import Json, duration
+
+# What a command needs is loaded in it, so that --help is there at once; options are arguments.
+# ruff: noqa: PLC0415, PLR0917, FBT002
+
+accounts_app = typer.Typer(
+    help="Tell of account holders: age, income, documents, standing.", no_args_is_help=True
+)
+directives_app = typer.Typer(
+    help="Say how accounts are to be judged: involved, punished, whitelisted, watched.",
+    no_args_is_help=True,
+)
+
+
+def _expiry(text: str) -> datetime:
+    """A time of its own, or so long from now."""
+    ahead = duration(text)
+    if ahead is not None:
+        return datetime.now(UTC) + ahead
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise typer.BadParameter(f"{text!r} is neither like 2026-12-01T00:00:00Z nor like 30d")
+    return moment
+
+
+@accounts_app.command(
+    "import", epilog="Example: [bold]sluicegate accounts import profiles.parquet[/bold]"
+)
+def accounts_import(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A .parquet, .csv, .csv.gz or .ndjson file.")],
+    broker: Broker = None,
+) -> None:
+    """Send the profiles of a file; a later profile of an account replaces the earlier one.
+
+    Columns are the fields of docs/schemas/profile.schema.json; in CSV, lists have semicolons.
+    """
+    from sluicegate.domain.fields import Rules
+    from sluicegate.operations.progress import counted
+    from sluicegate.operations.tell import read_profiles, send
+
+    rules = Rules(max_bytes=settings_of(context).contract.max_bytes)
+    profiles = read_profiles(file, rules)
+    settings, bootstrap = reached(context, broker)
+    with counted("profiles") as progress:
+        send(settings, bootstrap, profiles, progress)
+    typer.echo(f"{len(profiles):,} profiles sent")
+
+
+@directives_app.command(
+    "add",
+    epilog="Examples: [bold]sluicegate directives add 6222...0017 involved --reason 'case 2026-118'"
+    "[/bold], [bold]sluicegate directives add 6222...0017 whitelisted --counterparty 6222...0044 "
+    "--pattern far-above-own-largest --until 90d --reason 'bought a house'[/bold]",
+)
+def directives_add(
+    context: typer.Context,
+    account: Annotated[str, typer.Argument(help="Whose legs are judged so.")],
+    kind: Annotated[DirectiveKind, typer.Argument(help="What is said of it.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with it.")],
+    id_: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="By which it is ended; else a new one.")
+    ] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(metavar="TIME", parser=_expiry, help="RFC 3339, or 48h, 30d from now."),
+    ] = None,
+    counterparty: Annotated[
+        str | None, typer.Option(metavar="ACCOUNT", help="The other account of a whitelisted pair.")
+    ] = None,
+    pattern: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A whitelisted pattern; may be given again."),
+    ] = None,
+    issued_by: Annotated[str | None, typer.Option(metavar="NAME", help="Who says so.")] = None,
+    broker: Broker = None,
+) -> None:
+    """Say something of an account; it counts from its next movement on. Prints the id."""
+    from sluicegate.domain.directive import parse_directive
+    from sluicegate.domain.fields import Rules, time_text
+    from sluicegate.domain.refusal import Refused
+    from sluicegate.operations.tell import require_patterns, send
+
+    said = {
+        "id": id_ or str(uuid.uuid4()),
+        "account": account,
+        "kind": kind.value,
+        "issued_at": time_text(time.time_ns() // 1_000_000),
+        "expires_at": until and time_text(round(until.timestamp() * 1000)),
+        "counterparty": counterparty,
+        "patterns": pattern,
+        "reason": reason,
+        "issued_by": issued_by,
+    }
+    directive = parse_directive(json.dumps(said).encode(), 0, Rules())
+    if isinstance(directive, Refused):
+        raise Problem(
+            "that is no directive",
+            f"{directive.refusal.value}: {directive.field} {directive.detail}",
+            "a whitelist needs --pattern and --until",
+        )
+    require_patterns(settings_of(context), directive.patterns)
+    settings, bootstrap = reached(context, broker)
+    send(settings, bootstrap, [directive])
+    typer.echo(directive.id)
+
+
+@directives_app.command("end", epilog="Example: [bold]sluicegate directives end 7f1c...[/bold]")
+def directives_end(
+    context: typer.Context,
+    id_: Annotated[str, typer.Argument(metavar="ID", help="As `add` printed it.")],
+    account: Annotated[
+        str | None, typer.Option(metavar="ACCOUNT", help="Where several have the same id.")
+    ] = None,
+    broker: Broker = None,
+) -> None:
+    """End a directive; others of its account go on."""
+    from sluicegate.operations.tell import directives_of, end_of, send
+
+    settings, bootstrap = reached(context, broker)
+    now_ms = time.time_ns() // 1_000_000
+    listed = directives_of(settings, bootstrap, now_ms)
+    send(settings, bootstrap, [end_of(listed, id_, account, now_ms)])
+    typer.echo(f"{id_} ends")
+
+
+@directives_app.command("list", epilog="Example: [bold]sluicegate directives list --all[/bold]")
+def directives_list(
+    context: typer.Context,
+    account: Annotated[
+        str | None, typer.Option(metavar="ACCOUNT", help="Only of this account.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Ended and expired ones too.")] = False,
+    as_json: Json = False,
+    broker: Broker = None,
+) -> None:
+    """List what holds, in order of issue; account numbers are masked, but in JSON."""
+    from sluicegate.operations.dead_letter_view import masked
+    from sluicegate.operations.progress import counted
+    from sluicegate.operations.tell import directives_of
+
+    settings, bootstrap = reached(context, broker)
+    with counted("records") as progress:
+        listed = directives_of(settings, bootstrap, time.time_ns() // 1_000_000, progress)
+    shown = [
+        each
+        for each in listed
+        if (every or each.is_in_force) and account in {None, each.directive.account}
+    ]
+    if as_json:
+        rows = [
+            {**each.directive.model_dump(mode="json", by_alias=True), "in_force": each.is_in_force}
+            for each in shown
+        ]
+        typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    for each in shown:
+        said = each.directive
+        state = "" if each.is_in_force else (" expired" if each.is_expired else " ended")
+        until = f" until {_time(said.expires_at_ms)}" if said.expires_at_ms else ""
+        pair = f" with {masked(said.counterparty)}" if said.counterparty else ""
+        names = f" for {', '.join(said.patterns)}" if said.patterns else ""
+        typer.echo(
+            f"{said.id}  {masked(said.account)}  {said.kind.value}{pair}{names}{until}{state}  "
+            f"{said.reason or ''}".rstrip()
+        )
+    typer.echo(f"{len(shown):,} of {len(listed):,} directives", err=True)
+
+
+@directives_app.command(
+    "import", epilog="Example: [bold]sluicegate directives import involved.csv[/bold]"
+)
+def directives_import(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A .parquet, .csv, .csv.gz or .ndjson file.")],
+    broker: Broker = None,
+) -> None:
+    """Send the directives of a file, such as a list of the police.
+
+    Columns are the fields of docs/schemas/directive.schema.json; in CSV, lists have semicolons.
+    """
+    from sluicegate.operations.progress import counted
+    from sluicegate.operations.tell import read_directives, send
+
+    directives = read_directives(file, settings_of(context))
+    settings, bootstrap = reached(context, broker)
+    with counted("directives") as progress:
+        send(settings, bootstrap, directives, progress)
+    typer.echo(f"{len(directives):,} directives sent")
+
+
+def _time(time_ms: int) -> str:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)).isoformat()

@@ -1,0 +1,58 @@
+"""What the router refuses goes to `dead-letter`, whole where it fits, with the reason."""
+
+import hashlib
+from collections.abc import Callable
+
+from confluent_kafka import Message, Producer
+
+from sluicegate.domain.refusal import Refused
+from sluicegate.streaming.figures import RouterFigures
+from sluicegate.streaming.producing import hand_over
+from sluicegate.streaming.topics import DEAD_LETTER_BYTES
+
+
+class DeadLetters:
+    """Writes them; `failed` hears of one that the broker did not take."""
+
+    def __init__(
+        self,
+        producer: Producer,
+        topic: str,
+        most_bytes: int,
+        figures: RouterFigures,
+        failed: Callable[[str, object], None],
+    ) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._room = most_bytes + DEAD_LETTER_BYTES // 2
+        self._figures = figures
+        self._failed = failed
+
+    def add(self, message: Message, refused: Refused) -> None:
+        """Keeps a record of a source topic, and says where it came from and why it is here."""
+        value = message.value()
+        headers = {
+            "reason": refused.refusal.value,
+            "field": refused.field or "",
+            "detail": refused.detail,
+            "source_topic": message.topic() or "",
+            "source_partition": str(message.partition() or 0),
+            "source_offset": str(message.offset() or 0),
+        }
+        if value is not None and len(value) > self._room:
+            headers |= {"length": str(len(value)), "sha256": hashlib.sha256(value).hexdigest()}
+            value = value[: self._room]
+
+        def delivered(error: object, _: Message) -> None:
+            if error is not None:
+                self._failed("dead-letter", error)
+
+        hand_over(
+            self._producer,
+            self._topic,
+            value,
+            key=message.key(),
+            headers=[(name, text.encode()) for name, text in headers.items()],
+            on_delivery=delivered,
+        )
+        self._figures.refused(refused.refusal.value)
