@@ -234,7 +234,7 @@ def state_show(
             f"account {account} is not remembered",
             f"its partition would be {number}, which holds {len(state.memory):,} accounts",
         )
-    shown = view.view_of(account, row)
+    shown = view.view_of(account, row, state.memory)
     if as_json:
         typer.echo(json.dumps(view.as_json(shown, state), ensure_ascii=False, indent=2))
         return

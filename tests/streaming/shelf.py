@@ -6,11 +6,14 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Producer
+from tests.memory.legs import directive, profile
+from tests.memory.oracle import Holder, Order
 from tests.streaming.flow import CAPACITY, Flow, Payment
 
 from sluicegate.settings import Settings, TopicSettings, WorkerSettings
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.identity import topic_identity
+from sluicegate.streaming.partitioning import partition_of
 from sluicegate.streaming.state import Digests, StateReader, digests_of
 from sluicegate.streaming.stretch import StretchReader
 from sluicegate.streaming.topics import Topics, create_topics
@@ -89,6 +92,14 @@ def checkpointed_flow(identity: dict[str, str], later: int = 20) -> Flow:
     flow = Flow([some_payments()], PARTITIONS)
     for partition in flow.partitions:
         partition.place.topics = dict(identity)
+    home = flow.partitions[partition_of("A3", PARTITIONS)].memory
+    home.learn(profile("A3", Holder(birth_year=1950, opened_day=18_262, tier=0)))
+    for order in (
+        Order("here", "A3", "involved"),
+        Order("over", "A3", "watched", ended=True),
+        Order("pair", "A3", "whitelisted", until_s=1_772_942_400, other="A4", patterns=("p",)),
+    ):
+        home.direct(directive(order))
     flow.route([60 - later])
     for _ in range(2):  # the departures, then the arrivals that they sent
         for number in range(PARTITIONS):

@@ -55,7 +55,7 @@ def viewed(legs: list[Leg]) -> tuple[AccountMemory, AccountView]:
     step_all(memory, records(legs))
     row = row_of(memory, "P")
     assert row is not None
-    return memory, view_of("P", row)
+    return memory, view_of("P", row, memory)
 
 
 # One account in words.
@@ -181,6 +181,11 @@ def test_an_account_is_shown_by_the_command(
     in_and_out = [payment for payment in some_payments() if "A3" in (payment.payer, payment.payee)]
     assert shown["inflow_count"] + shown["outflow_count"] == len(in_and_out)
     assert len(shown["recent"]) == len(in_and_out)
+    assert shown["profile"] == {"birth_year": 1950, "opened_on": "2020-01-01", "tier": 0}
+    assert [each["id"] for each in shown["directives"]] == ["here", "pair"]
+    assert "holder      birth year 1950, opened on 2020-01-01, tier 0\n" in said
+    assert "directive   involved (here)\n" in said
+    assert "directive   whitelisted with A4 until 2026-03-08T04:00:00+00:00 (pair)\n" in said
     with pytest.raises(Problem, match="account A99 is not remembered"):
         asked("show", "A99")
     lines = asked("digest").splitlines()

@@ -9,10 +9,11 @@ from typing import Any, Final
 import numpy as np
 
 from sluicegate.domain.money import amount_display
-from sluicegate.memory.accounts import Records
+from sluicegate.memory.accounts import AccountMemory, Records
 from sluicegate.memory.features import DAY, DECAY_SECONDS, HOUR
 from sluicegate.memory.row import DAYS, RING
 from sluicegate.streaming.state import PartitionState
+from sluicegate.streaming.told_view import directives_of, profile_of, told_in_words
 
 _RING_WINDOWS: Final = {"1 h": HOUR, "24 h": DAY}
 _DAY_WINDOWS: Final = {"7 local days": 7, "10 local days": DAYS}
@@ -69,10 +70,14 @@ class AccountView:
     """Slow geometric mean, by side."""
     shares: dict[str, float]
     """New counterparties and running suspicion, 0 to 1."""
+    profile: dict[str, str | int | float]
+    """What is known of the holder."""
+    directives: list[dict[str, Any]]
+    """Those that have not ended."""
 
 
-def view_of(account: str, row: Records) -> AccountView:
-    """The row (shape `[1]`) of this account, taken apart."""
+def view_of(account: str, row: Records, memory: AccountMemory) -> AccountView:
+    """The row (shape `[1]`) of this account, taken apart, and what directives say of it."""
     one = row[0]
     return AccountView(
         account=account,
@@ -97,6 +102,8 @@ def view_of(account: str, row: Records) -> AccountView:
             name: float(one[name])
             for name in ("new_source_share", "new_target_share", "suspicion_in", "suspicion_out")
         },
+        profile=profile_of(one),
+        directives=directives_of(memory, account),
     )
 
 
@@ -175,6 +182,7 @@ def in_words(
     yield f"sources     {sources or 'none'}"
     yield f"seen        {_time(view.first_s, zone)} to {_time(view.last_s, zone)}"
     yield f"life        {view.inflow_count:,} inflows, {view.outflow_count:,} outflows"
+    yield from told_in_words(view.profile, view.directives)
     yield ""
     yield f"as of the latest event, {currency:20}{'in':>8}{'':18}{'out':>8}"
     for window in view.windows:
