@@ -369,3 +369,23 @@ def test_hits_are_legs_whose_score_reaches_the_threshold() -> None:
     assert stepped.hits.tolist() == [1]
     assert stepped.hit_strengths.tolist() == [[0.5]]
     assert stepped.hit_features[:, FEATURE_INDEX["amount"]].tolist() == [1_000.01]
+
+
+def test_a_sweep_takes_each_row_once_more_but_those_that_were_taken_since() -> None:
+    memory = AccountMemory(10)
+    step_all(
+        memory, records([Leg(name, None, inflow=True, at_ms=NOON_MS, minor=1) for name in "ABCD"])
+    )
+    assert memory.changed == 4
+    list(memory.take_dirty(10))
+    memory.begin_sweep()
+    step_all(memory, records([Leg("B", None, inflow=True, at_ms=NOON_MS, minor=1)]))
+    (taken,) = memory.take_dirty(10)
+    assert words_text(taken["account"]) == ["B"]
+    memory.mark(range(3))
+    assert memory.changed == 2
+    (taken,) = memory.take_dirty(10)
+    assert words_text(taken["account"]) == ["A", "C"]
+    memory.mark(range(4))
+    (taken,) = memory.take_dirty(10)
+    assert words_text(taken["account"]) == ["D"]

@@ -63,8 +63,8 @@ def test_the_byte_table_adds_up() -> None:
 
 
 def test_an_account_takes_at_most_1280_bytes_all_in() -> None:
-    dirty_mark, head_of_directives = 1, 4
-    assert ROW.itemsize + INDEX_BYTES + dirty_mark + head_of_directives <= ALL_IN_BYTES
+    dirty_and_swept, head_of_directives = 2, 4
+    assert ROW.itemsize + INDEX_BYTES + dirty_and_swept + head_of_directives <= ALL_IN_BYTES
 
 
 def test_a_row_is_whole_cache_lines() -> None:

@@ -284,6 +284,7 @@ def sweep(store: SlabStore, changelog: Kept, partition: Partition) -> int:
     """Writes all rows again behind a claim of their own, with legs in between; its offset."""
     begin = len(changelog.kept[partition.number])
     half = len(partition.memory) // 2
+    partition.memory.begin_sweep()
     partition.memory.mark(range(half))
     store.take_checkpoint(partition, renews=True)()
     step(partition, "BETWEEN")

@@ -1,4 +1,4 @@
-"""Sweeps: every row is written again over a period, each once."""
+"""Sweeps: every row is written again over a period, or sooner where much is written anyway."""
 
 from __future__ import annotations
 
@@ -30,3 +30,16 @@ def test_a_sweep_goes_on_in_step_with_time() -> None:
     assert not sweep.is_complete(99.0, PERIOD)
     assert sweep.share(250.0, PERIOD) == range(260, 1_000)
     assert sweep.is_complete(250.0, PERIOD)
+
+
+@given(st.integers(1, 3_000), st.lists(st.integers(0, 2_000), min_size=1, max_size=40))
+def test_a_sweep_ends_early_where_rows_are_written_as_often(rows: int, writes: list[int]) -> None:
+    """So the changelog holds little more than the rows twice, however many change."""
+    sweep = Sweep(rows, 0.0)
+    for now, changed in enumerate(writes):
+        complete = sweep.written >= rows
+        sweep.share(now / 1e6, PERIOD)
+        assert sweep.is_complete(now / 1e6, PERIOD) == complete
+        if complete:
+            assert sweep.next_row == rows
+        sweep.written += changed

@@ -174,8 +174,11 @@ class WorkerProcess:
         memory = self.partitions[number].memory
         begins = number not in self._sweeps
         sweep = self._sweeps.setdefault(number, Sweep(len(memory), self._now))
+        if begins:
+            memory.begin_sweep()
         memory.mark(sweep.share(self._now, SWEEP))
         is_last = sweep.is_complete(self._now, SWEEP)
+        sweep.written += memory.changed
         write = self.store.take_checkpoint(
             self.partitions[number], renews=begins, completes=is_last
         )

@@ -83,6 +83,7 @@ class AccountMemory:
         try:
             self._rows: Records = np.zeros(capacity, ROW)
             self._dirty = np.zeros(capacity, np.uint8)
+            self._swept = np.zeros(capacity, np.uint8)
             self.directives = DirectiveTable(capacity)
         except MemoryError as error:
             raise Problem(
@@ -201,12 +202,24 @@ class AccountMemory:
         """Copies of the rows changed since the last take, `most` at a time; marks them clean."""
         changed = np.flatnonzero(self._dirty[: len(self)])
         self._dirty[changed] = 0
+        self._swept[changed] = 1
         for start in range(0, len(changed), most):
             yield opaque(self._rows)[changed[start : start + most]].view(ROW)
 
+    @property
+    def changed(self) -> int:
+        """Number of rows that the next take has."""
+        return int(np.count_nonzero(self._dirty[: len(self)]))
+
+    def begin_sweep(self) -> None:
+        """From now on it is noted which rows were taken; the directives are all taken once."""
+        self._swept[: len(self)] = 0
+        self.directives.mark()
+
     def mark(self, rows: range) -> None:
-        """Counts these rows, by number, as changed, so that the next take has them."""
-        self._dirty[rows.start : rows.stop] = 1
+        """Has the next take take these rows, by number, but for those taken in this sweep."""
+        part = slice(rows.start, rows.stop)
+        self._dirty[part] |= self._swept[part] ^ 1
 
     def put(self, rows: Records) -> None:
         """Writes checkpointed rows over what is held of their accounts."""

@@ -14,7 +14,7 @@ Byte budget of an account (kept by a test):
     profile                             12
     row                              1,152
     index, at most half full            16 to 32
-    changed, head of its directives      5
+    changed, swept, head of directives   6
 """
 
 from typing import Final

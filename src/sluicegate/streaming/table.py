@@ -186,7 +186,6 @@ class SlabStore(base.Store):
         restorer.stand_at(restorer.number + 1)
         if renews:
             self._sweep_began[number] = restorer.number
-            partition.memory.directives.mark()
         if completes:
             partition.place.whole_from = self._sweep_began[number]
         applied = partition.place.applied

@@ -1,7 +1,8 @@
 """Keeps the changelogs of a worker's partitions: checkpoints when due, sweeps, foreign claims.
 
-A sweep writes every row again over a configured period, a share with each checkpoint, behind the
-claim renewed; what lies before that is then no longer needed and is deleted.
+A sweep sees to it that every row is written again, a share of those that did not change with each
+checkpoint, behind the claim renewed; what lies before that is then no longer needed and is deleted.
+It takes the configured period, or less where so many rows change that the changelog would grow.
 """
 
 import asyncio
@@ -28,20 +29,26 @@ class Sweep:
     """Rows when it began; later ones are written anyway, because they are new."""
     began: float
     next_row: int = 0
+    written: int = 0
+    """Rows written since it began, each as often as it was."""
     renewed_at: int | None = None
     """Changelog offset of the renewed claim: what is before may go when all rows are behind."""
 
     def share(self, now: float, period: float) -> range:
-        """Rows to write with the checkpoint of now."""
-        passed = min(1.0, (now - self.began) / period)
-        until = int(self.rows * passed)
+        """Rows to write with the checkpoint of now, unless they were since the sweep began."""
+        until = int(self.rows * self._passed(now, period))
         due = range(self.next_row, until)
         self.next_row = max(self.next_row, until)
         return due
 
     def is_complete(self, now: float, period: float) -> bool:
         """Whether every row was given out."""
-        return now - self.began >= period and self.next_row >= self.rows
+        return self._passed(now, period) >= 1 and self.next_row >= self.rows
+
+    def _passed(self, now: float, period: float) -> float:
+        """How much of it is over: by time, or once as many rows were written as there are."""
+        by_volume = self.written / self.rows if self.rows else 0.0
+        return min(1.0, max((now - self.began) / period, by_volume))
 
 
 @dataclass(slots=True)
@@ -135,8 +142,12 @@ class Upkeep:
         now, period = time.monotonic(), self._settings.sweep_seconds
         begins = kept.sweep is None
         sweep = kept.sweep = kept.sweep or Sweep(len(kept.partition.memory), now)
-        kept.partition.memory.mark(sweep.share(now, period))
+        memory = kept.partition.memory
+        if begins:
+            memory.begin_sweep()
+        memory.mark(sweep.share(now, period))
         is_last = sweep.is_complete(now, period)
+        sweep.written += memory.changed
         write = self._store.take_checkpoint(kept.partition, renews=begins, completes=is_last)
         kept.legs = 0
         kept.due_at = now + self._settings.checkpoint_seconds
