@@ -4,6 +4,8 @@
     +0d 10:06:30  out  49,000.00  to C
     +1d 09:00     in    2,000.00  cash
 
+    +1d 09:05     B pays C 1,000.00
+
 Each line is one transaction of the account in focus with another account (or cash), in order of
 time; the day counts from the first of the story. Amounts are in CNY. Before them may stand what is
 told of accounts: of the holder of the one in focus, and directives.
@@ -46,7 +48,8 @@ UTC_OFFSET_S: Final = 28_800
 _LINE: Final = re.compile(
     r"\+(?P<day>\d+)d\s+(?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d))?\s+"
     r"(?:in\s+(?P<inflow>[\d,]+\.\d\d)\s+(?:from\s+(?P<payer>\S+)|cash)"
-    r"|out\s+(?P<outflow>[\d,]+\.\d\d)\s+(?:to\s+(?P<payee>\S+)|cash))"
+    r"|out\s+(?P<outflow>[\d,]+\.\d\d)\s+(?:to\s+(?P<payee>\S+)|cash)"
+    r"|(?P<another>\S+)\s+pays\s+(?P<other>\S+)\s+(?P<paid>[\d,]+\.\d\d))"
 )
 
 
@@ -61,6 +64,8 @@ class Line(NamedTuple):
     inflow: bool
     amount_minor: int
     other: str | None
+    payer: str | None = None
+    """Who pays the other, where the account in focus has no part in it."""
 
 
 class Verdict(NamedTuple):
@@ -89,12 +94,15 @@ def _parse_line(text: str) -> Line:
     if match is None:
         raise ValueError(f"cannot read the line {text!r}")
     seconds = int(match["second"] or 0) + 60 * int(match["minute"]) + 3_600 * int(match["hour"])
-    amount = (match["inflow"] or match["outflow"]).replace(",", "").replace(".", "")
+    amount = (
+        (match["inflow"] or match["outflow"] or match["paid"]).replace(",", "").replace(".", "")
+    )
     return Line(
         at_ms=FIRST_DAY_MS + 1_000 * (seconds + 86_400 * int(match["day"])),
         inflow=match["inflow"] is not None,
         amount_minor=int(amount),
-        other=match["payer"] or match["payee"],
+        other=match["payer"] or match["payee"] or match["other"],
+        payer=match["another"],
     )
 
 
@@ -135,7 +143,7 @@ def _legs(lines: list[Line], orders: list[Order]) -> np.ndarray[tuple[int], np.d
     told = {(order.account, order.kind) for order in orders}
     legs = np.zeros(len(lines), LEG)
     for leg, line in zip(legs, lines, strict=True):
-        payer, payee = (line.other, FOCUS) if line.inflow else (FOCUS, line.other)
+        payer, payee = (line.other, FOCUS) if line.inflow else (line.payer or FOCUS, line.other)
         account, counterparty = (payer, payee) if payer is not None else (payee, None)
         leg["account"] = text_words(account, ACCOUNT_WORDS)
         leg["counterparty"] = text_words(counterparty, ACCOUNT_WORDS)

@@ -143,6 +143,147 @@ CASES = (
     ),
     Case("documents-expired", {"documents_expired": 1, "amount": 10_000}, {"amount": 9_999}),
     Case("closed-enterprise-moves", {"enterprise_closed": 1, "amount": 5_000}, {"amount": 4_999}),
+    Case(
+        "commission-kept",
+        {"covered_1h": 0.95, "passed_on_1h": 0.97, "inflow_1h": 5_000},
+        {"passed_on_1h": 0.98},
+    ),
+    Case(
+        "large-fast-through",
+        {"outflow_24h": 100_000, "covered_24h": 0.8, "inflow_24h": 125_000},
+        {"inflow_24h": 125_001},
+    ),
+    Case(
+        "transit-account",
+        {
+            "age_days": 30,
+            "inflow_sum_decayed_30d": 100_000,
+            "outflow_sum_decayed_30d": 95_000,
+            "covered_3d": 0.8,
+        },
+        {"outflow_sum_decayed_30d": 94_999},
+    ),
+    Case(
+        "same-day-drain",
+        {
+            "age_days": 30,
+            "outflow_24h": 20_000,
+            "inflow_24h": 20_000,
+            "inflow_sum_decayed_30d": 26_000,
+            "outflow_sum_decayed_30d": 26_000,
+        },
+        {"inflow_sum_decayed_30d": 26_001},
+    ),
+    Case(
+        "gather-in-scatter-out",
+        {
+            "outflow_count_7d": 6,
+            "inflow_count_7d": 2,
+            "inflow_7d": 20_000,
+            "outflow_7d": 18_000,
+        },
+        {"outflow_count_7d": 5},
+    ),
+    Case(
+        "funnel",
+        {"sources_10d": 5, "targets_10d": 3, "inflow_7d": 50_000, "covered_3d": 0.8},
+        {"targets_10d": 4},
+    ),
+    Case(
+        "fan",
+        {"targets_10d": 5, "sources_10d": 3, "outflow_7d": 50_000, "covered_3d": 0.8},
+        {"sources_10d": 4},
+    ),
+    Case(
+        "five-sources-one-target",
+        {"sources_10d": 5, "outflow_7d": 200_000, "same_pair_5d": 160_000},
+        {"same_pair_5d": 159_999},
+    ),
+    Case(
+        "split-large-inflow",
+        {"inflow_7d": 100_000, "targets_10d": 5, "amount": 199_999, "covered_3d": 0.8},
+        {"amount": 200_000},
+    ),
+    Case("rush-to-one-payee", {"sources_1h": 3, "inflow_1h": 3_000}, {"sources_1h": 2}),
+    Case(
+        "payer-diverges",
+        {"payer_targets_24h": 5, "payer_covered_3d": 0.8, "amount": 2_000},
+        {"payer_covered_3d": nan},
+    ),
+    Case("same-pair-same-amount", {"same_pair_near_7d": 3, "amount": 5_000}, {"amount": 4_999}),
+    Case(
+        "similar-amounts-out",
+        {"similar_24h": 1, "similar_last_3": 2, "since_outflow_s": 3_600, "amount": 2_000},
+        {"since_outflow_s": 3_601},
+    ),
+    Case(
+        "surge",
+        {
+            "age_days": 60,
+            "turnover_30d": 100_000,
+            "turnover_before_30d": 19_999,
+            "turnover_before_60d": 0,
+            "amount": 5_000,
+        },
+        {"turnover_before_60d": 20_000},
+    ),
+    Case("busy-day", {"day_count_z": 3, "amount": 1_000}, {"day_count_z": nan}),
+    Case("above-own-habit", {"amount_z": 3, "amount": 10_000}, {"amount_z": 2.99}),
+    Case(
+        "first-is-a-test",
+        {"inflow_count": 2, "outflow_count": 1, "amount": 10, "is_cash": 0},
+        {"outflow_count": 2},
+    ),
+    Case("probe-burst", {"small_legs_1h": 5, "amount": 999.99, "is_cash": 0}, {"amount": 1_000}),
+    Case(
+        "night-account", {"night_share": 0.3, "local_hour": 23, "amount": 1_000}, {"local_hour": 5}
+    ),
+    Case(
+        "gambling-mix",
+        {
+            "inflow_count_7d": 10,
+            "inflow_7d": 20_000,
+            "night_share": 0.2,
+            "round_share": 0.1,
+            "amount": 10_000,
+        },
+        {"inflow_7d": 20_001},
+    ),
+    Case(
+        "round-amounts",
+        {"round_share": 0.3, "inflow_count": 10, "outflow_count": 10, "amount": 5_000},
+        {"outflow_count": 9},
+    ),
+    Case(
+        "many-counterparties",
+        {"sources_60d": 40, "targets_60d": 10, "covered_24h": 0.8, "amount": 2_000},
+        {"targets_60d": 9},
+    ),
+    Case(
+        "alternation",
+        {"inflow_7d": 100_001, "outflow_7d": 99_001, "inflow_count_7d": 4, "outflow_count_7d": 4},
+        {"outflow_count_7d": 3},
+    ),
+    Case(
+        "burst-then-silence",
+        {"silent_days": 20.1, "burst_10d": 500_001, "burst_legs_10d": 4},
+        {"burst_legs_10d": 3},
+    ),
+    Case(
+        "follow-up",
+        {"since_outflow_s": 300, "amount": 5_000, "covered_1h": 0.5},
+        {"covered_1h": 0.49},
+    ),
+    Case(
+        "first-payment-to-payee",
+        {"amount": 50_000, "outflow_count": 5},
+        {"outflow_count": 4},
+    ),
+    Case(
+        "unnatural-digits",
+        {"benford": 15.51, "covered_24h": 0.8, "amount": 5_000},
+        {"benford": 15.507},
+    ),
 )
 
 

@@ -10,6 +10,31 @@ from tests.judging.stories import tell
 if TYPE_CHECKING:
     from sluicegate.judging.kernels import CompiledPatterns
 
+
+def days_of(*counts: int) -> str:
+    """So many small movements on one day after the other."""
+    return "".join(
+        f"+{day}d {9 + number:02}:00  in  50.00  cash\n"
+        for day, count in enumerate(counts)
+        for number in range(count)
+    )
+
+
+def nights(count: int, amount: str, apart: int = 1) -> str:
+    """So many movements late at night, on nights after one another or all on one."""
+    return "".join(
+        f"+{apart * number}d 23:{10 + number:02}  in  {amount}  from B\n" for number in range(count)
+    )
+
+
+def payers(count: int) -> str:
+    """So many different payers on one day."""
+    return "".join(
+        f"+0d {9 + number // 60:02}:{number % 60:02}  in  1,000.00  from P{number}\n"
+        for number in range(count)
+    )
+
+
 FIRES = {
     # 1: three payments come in and their sum leaves the next morning, less a commission
     "pass-through": """
@@ -157,6 +182,158 @@ FIRES = {
         holder status revoked
         +0d 09:00  in  5,000.00  from C
     """,
+    # 2: a twelfth stays with the mule
+    "commission-kept": """
+        +0d 10:02  in   50,000.00  from B
+        +0d 10:08  out  46,000.00  to C
+    """,
+    "large-fast-through": """
+        +0d 09:00  in   150,000.00  from B
+        +0d 15:00  out  130,000.00  to C
+    """,
+    # 5: two months, and nothing stays
+    "transit-account": """
+        +0d 09:00   in    60,000.00  from B
+        +0d 10:00   out   59,000.00  to C
+        +31d 09:00  in   100,000.00  from B
+        +31d 10:00  out   99,000.00  to C
+    """,
+    "same-day-drain": """
+        +0d 09:00   in      100.00  cash
+        +30d 09:00  in   30,000.00  from B
+        +30d 15:00  out  30,000.00  to C
+    """,
+    # 8: the mirror of scatter-in-gather-out
+    "gather-in-scatter-out": """
+        +0d 09:00  in   40,000.00  from B
+        +1d 09:00  out   9,500.00  to C
+        +2d 09:00  out   9,500.00  to D
+        +3d 09:00  out   9,500.00  to E
+        +4d 09:00  out   9,500.00  to F
+    """,
+    "funnel": """
+        +0d 09:00  in   11,000.00  from B
+        +0d 11:00  in   11,000.00  from C
+        +1d 09:00  in   11,000.00  from D
+        +1d 11:00  in   11,000.00  from E
+        +2d 09:00  in   11,000.00  from F
+        +2d 10:00  out  50,000.00  to G
+    """,
+    "fan": """
+        +0d 09:00  in   60,000.00  from B
+        +0d 10:00  out  10,500.00  to C
+        +0d 11:00  out  10,500.00  to D
+        +0d 12:00  out  10,500.00  to E
+        +0d 13:00  out  10,500.00  to F
+        +0d 14:00  out  10,500.00  to G
+    """,
+    "five-sources-one-target": """
+        +0d 09:00  in    50,000.00  from B
+        +1d 09:00  in    50,000.00  from C
+        +2d 09:00  in    50,000.00  from D
+        +3d 09:00  in    50,000.00  from E
+        +4d 09:00  in    50,000.00  from F
+        +4d 12:00  out  210,000.00  to G
+    """,
+    "split-large-inflow": """
+        +0d 09:00  in   150,000.00  from B
+        +0d 10:00  out   25,000.00  to C
+        +0d 12:00  out   27,000.00  to D
+        +0d 14:00  out   23,000.00  to E
+        +0d 16:00  out   30,000.00  to F
+        +0d 18:00  out   22,000.00  to G
+    """,
+    # 12: exactly an hour from the first to the third
+    "rush-to-one-payee": """
+        +0d 09:00  in  1,500.00  from B
+        +0d 09:30  in  1,500.00  from C
+        +0d 10:00  in  1,500.00  from D
+    """,
+    # 15: the payer has spread what it got over four others before
+    "payer-diverges": """
+        +0d 09:00  V pays B 50,000.00
+        +0d 09:10  B pays C 9,800.00
+        +0d 09:12  B pays D 9,700.00
+        +0d 09:14  B pays E 9,900.00
+        +0d 09:16  B pays F 9,600.00
+        +0d 09:18  in  9,500.00  from B
+    """,
+    # 16: four times in four days
+    "same-pair-same-amount": """
+        +0d 09:00  out  6,000.00  to B
+        +1d 09:00  out  6,100.00  to B
+        +2d 09:00  out  5,900.00  to B
+        +3d 09:00  out  6,000.00  to B
+    """,
+    "similar-amounts-out": """
+        +0d 09:00  out  3,000.00  to B
+        +0d 11:00  out  3,100.00  to C
+        +0d 13:00  out  2,900.00  to D
+        +0d 15:00  out  3,000.00  to E
+        +0d 17:00  out  3,050.00  to F
+    """,
+    "surge": """
+        +0d 12:00   in     1,000.00  cash
+        +10d 12:00  out      500.00  to SHOP
+        +40d 12:00  out      600.00  to SHOP
+        +70d 12:00  in   120,000.00  from B
+    """,
+    "busy-day": days_of(1, 3, 1, 3, 1, 3, 7) + "+6d 20:00  in  1,000.00  from B",
+    "above-own-habit": """
+        +0d 09:00  out     100.00  to SHOP
+        +1d 09:00  out     120.00  to SHOP
+        +2d 09:00  out      90.00  to SHOP
+        +3d 09:00  out     110.00  to SHOP
+        +4d 09:00  out     130.00  to SHOP
+        +5d 09:00  out  10,000.00  to X
+    """,
+    "first-is-a-test": """
+        +0d 09:00  in  10.00  from B
+    """,
+    "probe-burst": """
+        +0d 09:00  out  9.90  to B
+        +0d 09:10  out  9.90  to C
+        +0d 09:20  out  9.90  to D
+        +0d 09:30  out  9.90  to E
+        +0d 10:00  out  9.90  to F
+    """,
+    # 27: seven nights, and the eighth
+    "night-account": nights(7, "2,000.00") + "+8d 04:59  in  1,000.00  from C",
+    "gambling-mix": nights(10, "1,000.00", apart=0) + "+1d 09:00  out  10,000.00  to C",
+    "round-amounts": nights(19, "1,000.00") + "+20d 12:00  out  5,000.00  to C",
+    "many-counterparties": payers(60) + "+0d 20:00  out  20,000.00  to C",
+    "alternation": """
+        +0d 09:00  in   30,000.00  from B
+        +0d 15:00  out  30,000.00  to C
+        +1d 09:00  in   30,000.00  from B
+        +1d 15:00  out  30,000.00  to C
+        +2d 09:00  in   30,000.00  from B
+        +2d 15:00  out  30,000.00  to C
+        +3d 09:00  in   30,000.00  from B
+        +3d 15:00  out  29,001.00  to C
+    """,
+    "burst-then-silence": """
+        +0d 09:00   in   200,000.00  from B
+        +2d 09:00   in    60,000.01  from C
+        +4d 09:00   out  130,000.00  to D
+        +6d 09:00   out  110,000.00  to E
+        +26d 09:01  in        10.00  from F
+    """,
+    "follow-up": """
+        +0d 10:00  in   20,000.00  from B
+        +0d 10:10  out   6,000.00  to C
+        +0d 10:15  out   5,000.00  to D
+    """,
+    "first-payment-to-payee": """
+        +0d 09:00  out     300.00  to SHOP
+        +1d 09:00  out     300.00  to SHOP
+        +2d 09:00  out     300.00  to SHOP
+        +3d 09:00  out     300.00  to SHOP
+        +4d 09:00  out  50,000.00  to X
+    """,
+    # 44: fifty amounts that all begin with a nine
+    "unnatural-digits": nights(48, "9.00")
+    + "+60d 09:00  in  9,500.00  from C\n+60d 10:00  out  9,000.00  to D",
 }
 
 JUST_NOT = {
@@ -311,6 +488,160 @@ JUST_NOT = {
         holder status suspended
         +0d 09:00  in  5,000.00  from C
     """,
+    "commission-kept": """
+        +0d 10:02  in   50,000.00  from B
+        +0d 10:08  out  49,000.00  to C
+    """,
+    "large-fast-through": """
+        +0d 09:00  in   120,000.00  from B
+        +0d 15:00  out   99,999.99  to C
+    """,
+    # a tenth of the second month stays
+    "transit-account": """
+        +0d 09:00   in    60,000.00  from B
+        +0d 10:00   out   59,000.00  to C
+        +31d 09:00  in   100,000.00  from B
+        +31d 10:00  out   90,000.00  to C
+    """,
+    # the account was in use the day before
+    "same-day-drain": """
+        +0d 09:00   in      100.00  cash
+        +29d 08:00  in   20,000.00  from B
+        +30d 09:00  in   30,000.00  from B
+        +30d 15:00  out  30,000.00  to C
+    """,
+    "gather-in-scatter-out": """
+        +0d 09:00  in   40,000.00  from B
+        +1d 09:00  out   8,900.00  to C
+        +2d 09:00  out   8,900.00  to D
+        +3d 09:00  out   8,900.00  to E
+        +4d 09:00  out   8,900.00  to F
+    """,
+    # one of them pays twice: four sources
+    "funnel": """
+        +0d 09:00  in   11,000.00  from B
+        +0d 11:00  in   11,000.00  from C
+        +1d 09:00  in   11,000.00  from D
+        +1d 11:00  in   11,000.00  from E
+        +2d 09:00  in   11,000.00  from B
+        +2d 10:00  out  50,000.00  to G
+    """,
+    "fan": """
+        +0d 09:00  in   60,000.00  from B
+        +0d 10:00  out  10,500.00  to C
+        +0d 11:00  out  10,500.00  to D
+        +0d 12:00  out  10,500.00  to E
+        +0d 13:00  out  10,500.00  to F
+        +0d 14:00  out  10,500.00  to C
+    """,
+    # less than 80 % to one
+    "five-sources-one-target": """
+        +0d 09:00  in    50,000.00  from B
+        +1d 09:00  in    50,000.00  from C
+        +2d 09:00  in    50,000.00  from D
+        +3d 09:00  in    50,000.00  from E
+        +4d 09:00  in    50,000.00  from F
+        +4d 11:00  out   60,000.00  to H
+        +4d 12:00  out  150,000.00  to G
+    """,
+    "split-large-inflow": """
+        +0d 09:00  in    99,999.00  from B
+        +0d 10:00  out   20,000.00  to C
+        +0d 12:00  out   17,000.00  to D
+        +0d 14:00  out   18,000.00  to E
+        +0d 16:00  out   16,000.00  to F
+        +0d 18:00  out   15,000.00  to G
+    """,
+    "rush-to-one-payee": """
+        +0d 09:00     in  1,500.00  from B
+        +0d 09:30     in  1,500.00  from C
+        +0d 10:00:01  in  1,500.00  from D
+    """,
+    # the fourth payee of the payer
+    "payer-diverges": """
+        +0d 09:00  V pays B 50,000.00
+        +0d 09:10  B pays C 9,800.00
+        +0d 09:12  B pays D 9,700.00
+        +0d 09:14  B pays E 9,900.00
+        +0d 09:18  in  9,500.00  from B
+    """,
+    # one of them is more than 5 % away
+    "same-pair-same-amount": """
+        +0d 09:00  out  6,000.00  to B
+        +1d 09:00  out  5,600.00  to B
+        +2d 09:00  out  5,900.00  to B
+        +3d 09:00  out  6,000.00  to B
+    """,
+    "similar-amounts-out": """
+        +0d 09:00  out  3,000.00  to B
+        +0d 11:00  out  3,100.00  to C
+        +0d 13:00  out  2,900.00  to D
+        +0d 15:00  out  3,050.00  to F
+    """,
+    # a quarter of it two months before
+    "surge": """
+        +0d 12:00   in     1,000.00  cash
+        +10d 12:00  out      500.00  to SHOP
+        +40d 12:00  out   30,000.00  to SHOP
+        +70d 12:00  in   120,000.00  from B
+    """,
+    "busy-day": days_of(1, 3, 1, 3, 1, 3, 2) + "+6d 20:00  in  1,000.00  from B",
+    "above-own-habit": """
+        +0d 09:00  out    100.00  to SHOP
+        +1d 09:00  out    120.00  to SHOP
+        +2d 09:00  out     90.00  to SHOP
+        +3d 09:00  out    110.00  to SHOP
+        +4d 09:00  out    130.00  to SHOP
+        +5d 09:00  out  9,999.99  to X
+    """,
+    "first-is-a-test": """
+        +0d 09:00  in  10.01  from B
+    """,
+    # the first of five lies an hour and a second back
+    "probe-burst": """
+        +0d 09:00     out  9.90  to B
+        +0d 09:10     out  9.90  to C
+        +0d 09:20     out  9.90  to D
+        +0d 09:30     out  9.90  to E
+        +0d 10:00:01  out  9.90  to F
+    """,
+    "night-account": nights(7, "2,000.00") + "+8d 05:00  in  1,000.00  from C",
+    "gambling-mix": nights(9, "1,000.00", apart=0) + "+1d 09:00  out  10,000.00  to C",
+    "round-amounts": nights(18, "1,000.00") + "+20d 12:00  out  5,000.00  to C",
+    "many-counterparties": payers(30) + "+0d 20:00  out  10,000.00  to C",
+    # the sums are 1,001.00 apart
+    "alternation": """
+        +0d 09:00  in   30,000.00  from B
+        +0d 15:00  out  30,000.00  to C
+        +1d 09:00  in   30,000.00  from B
+        +1d 15:00  out  30,000.00  to C
+        +2d 09:00  in   30,000.00  from B
+        +2d 15:00  out  30,000.00  to C
+        +3d 09:00  in   30,000.00  from B
+        +3d 15:00  out  28,999.00  to C
+    """,
+    # twenty days of silence to the minute
+    "burst-then-silence": """
+        +0d 09:00   in   200,000.00  from B
+        +2d 09:00   in    60,000.01  from C
+        +4d 09:00   out  130,000.00  to D
+        +6d 09:00   out  110,000.00  to E
+        +26d 09:00  in        10.00  from F
+    """,
+    "follow-up": """
+        +0d 10:00     in   20,000.00  from B
+        +0d 10:10     out   6,000.00  to C
+        +0d 10:15:01  out   5,000.00  to D
+    """,
+    "first-payment-to-payee": """
+        +0d 09:00  out     300.00  to SHOP
+        +1d 09:00  out     300.00  to SHOP
+        +2d 09:00  out     300.00  to SHOP
+        +3d 09:00  out     300.00  to X
+        +4d 09:00  out  50,000.00  to X
+    """,
+    "unnatural-digits": nights(47, "9.00")
+    + "+60d 09:00  in  9,500.00  from C\n+60d 10:00  out  9,000.00  to D",
 }
 
 ORDINARY = {

@@ -7,6 +7,7 @@ takes from the definitions, because they are definitions: local days with blocks
 
 import datetime as dt
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -155,6 +156,9 @@ class Oracle:
             **_decayed(moment),
             **_slow(moment),
             **_estimates(moment),
+            **_long_ring(moment),
+            **_blocks(moment),
+            **_character(moment),
             **_holder(moment, self.holders.get(leg.account, Holder())),
             **_orders(
                 leg,
@@ -411,6 +415,83 @@ def _estimates(moment: Moment) -> Values:
         distinct = len({leg.other for leg in side} - {None})
         values[f"{name}_60d"] = SKETCH_BITS * math.log(SKETCH_BITS / (SKETCH_BITS - distinct))
     return values
+
+
+def _long_ring(moment: Moment) -> Values:
+    leg, inflow = moment.leg, moment.leg.inflow
+    values = {}
+    for name, side in (("sources", True), ("targets", False)):
+        for window, seconds in (("1h", HOUR), ("10d", 10 * DAY)):
+            legs = moment.ring_legs(inflow=side, within=seconds)
+            values[f"{name}_{window}"] = float(len({each.other for each in legs} - {None}))
+    earlier = [p.leg for p in moment.ring(inflow=inflow)]
+
+    def like(legs: Iterable[Leg], share: float) -> float:
+        return float(sum(abs(each.minor - leg.minor) <= share * leg.minor for each in legs))
+
+    pair = [each for each in earlier if leg.other is not None and each.other == leg.other]
+    paid = [each.minor for each in [*pair, leg] if moment.age(each) <= 5 * DAY]
+    latest = max((p.leg.second for p in moment.past), default=0)
+    burst = [
+        p.leg.minor
+        for side in (True, False)
+        for p in moment.ring(inflow=side)
+        if latest - p.leg.second <= 10 * DAY
+    ]
+    hour = moment.ring_legs(inflow=inflow, within=HOUR)
+    return {
+        **values,
+        "same_pair_5d": _yuan(sum(paid)) if leg.other is not None else 0.0,
+        "same_pair_near_7d": like((e for e in pair if moment.age(e) <= 7 * DAY), 0.05),
+        "similar_24h": like((e for e in earlier if moment.age(e) <= DAY), 0.1),
+        "similar_last_3": like(earlier[-3:], 0.1),
+        "small_legs_1h": float(sum(each.minor < 1_000_00 for each in hour)),
+        "burst_10d": _yuan(sum(burst)),
+        "burst_legs_10d": float(len(burst)),
+    }
+
+
+def _blocks(moment: Moment) -> Values:
+    legs = [p.leg for p in moment.past] + [moment.leg]
+    this = moment.day(moment.anchor) // 30
+    names = ("turnover_30d", "turnover_before_30d", "turnover_before_60d")
+    return {
+        name: _yuan(sum(e.minor for e in legs if moment.day(e.second) // 30 == this - back))
+        for back, name in enumerate(names)
+    }
+
+
+def _character(moment: Moment) -> Values:
+    past = [p.leg for p in moment.past]
+    digits = Counter(str(leg.minor)[0] for leg in [*past, moment.leg])
+    total = sum(digits.values())
+    chi = sum(
+        (digits[str(d)] - total * math.log10(1 + 1 / d)) ** 2 / (total * math.log10(1 + 1 / d))
+        for d in range(1, 10)
+    )
+    local = [(leg.second + moment.utc_offset_s) % DAY for leg in past]
+    return {
+        "day_count_z": _day_count_z(moment),
+        "night_share": _ewma(0.05, (float(not 5 * HOUR <= each < 23 * HOUR) for each in local)),
+        "round_share": _ewma(0.05, (float(leg.minor % 100_000 == 0) for leg in past)),
+        "benford": chi if total >= 50 else NULL,
+    }
+
+
+def _day_count_z(moment: Moment) -> float:
+    """Counts of days in order of arrival: one is over when a leg of a later one comes."""
+    counts: Counter[int] = Counter()
+    over: list[float] = []
+    latest: int | None = None
+    for leg in [*(p.leg for p in moment.past), moment.leg]:
+        day = moment.day(leg.second)
+        if latest is not None and day > latest:
+            over.append(float(counts[latest]))
+        latest = day if latest is None else max(latest, day)
+        counts[day] += 1
+    mean, spread = _mean_and_deviation(over)
+    today = float(counts[moment.day(moment.anchor)])
+    return (today - mean) / spread if len(over) >= 5 and spread >= 0.5 else NULL
 
 
 def _provenance(leg: Leg) -> Values:

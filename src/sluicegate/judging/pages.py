@@ -54,6 +54,19 @@ of time in words, `plain` the number. An unknown fact reads "unknown" / "不详"
 **terms** are named numbers that several patterns share; a term may use the terms before it.
 """
 
+_LEFT_OUT: Final = """\
+## Left out
+
+Patterns of the catalogue that cannot be computed from what reaches the worker, by number:
+
+| no. | pattern | why |
+|---|---|---|
+| 13 | linked accounts pay the same target | which accounts are linked is not told |
+| 34, 35 | shared phone, address, device | counts over all accounts: for screening |
+| 36 | young device | a leg does not carry the device |
+| 38, 39 | frequent opening, agents | openings of accounts are not movements |
+| 43, 45 | impossible travel, overseas share | a leg does not carry the region |
+"""
 _READING_FEATURES: Final = f"""\
 The {len(FEATURES)} numbers that a [pattern](patterns.md) may ask for. Each is as the account row
 was before the leg, plus the leg. Windows end at the later of the leg's time and the account's
@@ -82,6 +95,7 @@ def patterns_page(pattern_set: PatternSet) -> str:
             *_thresholds(pattern_set),
             *_terms(pattern_set.terms),
             *(line for checked in pattern_set.patterns for line in _pattern(checked)),
+            _LEFT_OUT,
         )
     )
 

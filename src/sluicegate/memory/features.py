@@ -20,6 +20,12 @@ DAY: Final = 86_400
 DECAY_SECONDS: Final = {"1h": HOUR, "6h": 6 * HOUR, "1d": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
 """Time constants of the decayed counts and sums: after this long a leg weighs 1/e."""
 
+PROBE_MINOR: Final = 1_000_00
+"""A leg below 1,000.00 can be a probe."""
+ROUND_MINOR: Final = 1_000_00
+"""A round amount is a multiple of 1,000.00."""
+NIGHT: Final = (23 * HOUR, 5 * HOUR)
+"""Local seconds of day: from the first on, and before the second."""
 SMALL_MINOR: Final = 100_00
 """A leg of at most 100.00 can be a test payment."""
 LARGE_MINOR: Final = 10_000_00
@@ -272,6 +278,102 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "accounts",
         "estimate of distinct payees of this 30-day block and the one before, cash not counted",
         "sketch of 64 bits a block",
+    ),
+    Feature(
+        "sources_1h", "accounts", "distinct payers of the last 1 h, cash not counted", "long ring"
+    ),
+    Feature(
+        "targets_1h", "accounts", "distinct payees of the last 1 h, cash not counted", "long ring"
+    ),
+    Feature(
+        "sources_10d", "accounts", "distinct payers of the last 10 d, cash not counted", "long ring"
+    ),
+    Feature(
+        "targets_10d", "accounts", "distinct payees of the last 10 d, cash not counted", "long ring"
+    ),
+    Feature(
+        "same_pair_5d",
+        "CNY",
+        "legs of this side with this counterparty in the last 5 d, this one included; 0 for cash",
+        "long ring",
+    ),
+    Feature(
+        "same_pair_near_7d",
+        "legs",
+        "earlier legs of this side with this counterparty in the last 7 d, within 5 % of this amount; 0 for cash",
+        "long ring",
+    ),
+    Feature(
+        "similar_24h",
+        "legs",
+        "earlier legs of this side in the last 24 h, within 10 % of this amount",
+        "long ring",
+    ),
+    Feature(
+        "similar_last_3",
+        "legs",
+        "of the 3 newest earlier legs of this side, those within 10 % of this amount",
+        "long ring",
+    ),
+    Feature(
+        "small_legs_1h",
+        "legs",
+        "legs of this side under 1,000.00 in the last 1 h, this one included",
+        "long ring",
+    ),
+    Feature(
+        "burst_10d",
+        "CNY",
+        "moved either way in the 10 d up to the account's latest earlier event",
+        "long ring",
+    ),
+    Feature(
+        "burst_legs_10d",
+        "legs",
+        "number of legs either way in the 10 d up to the account's latest earlier event",
+        "long ring",
+    ),
+    Feature(
+        "turnover_30d",
+        "CNY",
+        "moved either way in this 30-day block, this leg included",
+        "blocks of 30 days",
+    ),
+    Feature(
+        "turnover_before_30d",
+        "CNY",
+        "moved either way in the 30-day block before this one",
+        "blocks of 30 days",
+    ),
+    Feature(
+        "turnover_before_60d",
+        "CNY",
+        "moved either way in the 30-day block before that",
+        "blocks of 30 days",
+    ),
+    Feature(
+        "day_count_z",
+        "standard deviations",
+        "number of legs of the anchor's local day, this one included, against the EWMA (0.1) mean and deviation of earlier days that had any, each as when a later one began; NULL with fewer than 5 of them or a deviation below 0.5",
+        "slow statistics",
+    ),
+    Feature(
+        "night_share",
+        "share",
+        "EWMA (0.05, from 0) of 1 for legs from 23:00 to 05:00 local time, over legs before this one",
+        "slow statistics",
+    ),
+    Feature(
+        "round_share",
+        "share",
+        "EWMA (0.05, from 0) of 1 for legs of whole thousands, over legs before this one",
+        "slow statistics",
+    ),
+    Feature(
+        "benford",
+        "chi-squared",
+        "leading digits of the amounts of all legs, this one included, against Benford's law, 8 degrees of freedom (a digit counts up to 65,535); NULL below 50 legs",
+        "leading digits",
     ),
     Feature(
         "holder_kind", "code", "1 a person, 2 an enterprise, 3 a shop; NULL unknown", "profile"

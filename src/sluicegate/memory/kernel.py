@@ -19,7 +19,10 @@ from sluicegate.memory.features import (
     FEATURE_INDEX,
     HOUR,
     LARGE_MINOR,
+    NIGHT,
+    PROBE_MINOR,
     PROVENANCE_COUNT,
+    ROUND_MINOR,
     SMALL_MINOR,
 )
 from sluicegate.memory.row import (
@@ -37,8 +40,14 @@ from sluicegate.memory.row import (
 )
 
 NAN: Final = np.nan
+BENFORD: Final = np.log10(1.0 + 1.0 / np.arange(1, 10))
+LEAST_DIGITS: Final = 50
+MOST_DIGITS: Final = 65_535
 MINOR: Final = 100.0
 THREE_DAYS: Final = 3 * DAY
+FIVE_DAYS: Final = 5 * DAY
+SEVEN_DAYS: Final = 7 * DAY
+TEN_DAYS: Final = 10 * DAY
 EIGHT_HOURS: Final = 8 * HOUR
 BAND_LOW: Final = np.array([low for low, _ in BANDS_MINOR], np.int64)
 BAND_HIGH: Final = np.array([high for _, high in BANDS_MINOR], np.int64)
@@ -89,6 +98,20 @@ SUSPICION_IN: Final = FEATURE_INDEX["suspicion_in"]
 SUSPICION_OUT: Final = FEATURE_INDEX["suspicion_out"]
 SOURCES_60D: Final = FEATURE_INDEX["sources_60d"]
 TARGETS_60D: Final = FEATURE_INDEX["targets_60d"]
+SOURCES_1H: Final = FEATURE_INDEX["sources_1h"]
+SOURCES_10D: Final = FEATURE_INDEX["sources_10d"]
+SAME_PAIR_5D: Final = FEATURE_INDEX["same_pair_5d"]
+SAME_PAIR_NEAR_7D: Final = FEATURE_INDEX["same_pair_near_7d"]
+SIMILAR_24H: Final = FEATURE_INDEX["similar_24h"]
+SIMILAR_LAST_3: Final = FEATURE_INDEX["similar_last_3"]
+SMALL_LEGS_1H: Final = FEATURE_INDEX["small_legs_1h"]
+BURST_10D: Final = FEATURE_INDEX["burst_10d"]
+BURST_LEGS_10D: Final = FEATURE_INDEX["burst_legs_10d"]
+TURNOVER_30D: Final = FEATURE_INDEX["turnover_30d"]  # and the two blocks before
+DAY_COUNT_Z: Final = FEATURE_INDEX["day_count_z"]
+NIGHT_SHARE: Final = FEATURE_INDEX["night_share"]
+ROUND_SHARE: Final = FEATURE_INDEX["round_share"]
+BENFORD_CHI: Final = FEATURE_INDEX["benford"]
 HOLDER_KIND: Final = FEATURE_INDEX["holder_kind"]
 HOLDER_AGE: Final = FEATURE_INDEX["holder_age"]
 OPEN_DAYS: Final = FEATURE_INDEX["open_days"]
@@ -225,6 +248,77 @@ def _observe_ring(times, peers, amounts, count, anchor, leg_s, peer, amount, own
 
 
 @_jit
+def _observe_long_ring(times, peers, count, anchor, leg_s, peer, own, f, first):
+    """Distinct counterparties of one side within an hour and within 10 days."""
+    hour = 0
+    ten = 0
+    own_age = anchor - leg_s if own and peer != 0 else TEN_DAYS + 1
+    if own_age <= TEN_DAYS:
+        ten = 1
+        hour = np.int64(own_age <= HOUR)
+    for i in range(min(count, RING)):
+        other = peers[i]
+        age = anchor - np.int64(times[i])
+        if other == 0 or age > TEN_DAYS:
+            continue
+        nearest = own_age if other == peer else TEN_DAYS + 1
+        for j in range(i):
+            if peers[j] == other:
+                nearest = min(nearest, anchor - np.int64(times[j]))
+        ten += nearest > TEN_DAYS
+        hour += age <= HOUR < nearest
+    f[SOURCES_1H + first] = hour
+    f[SOURCES_10D + first] = ten
+
+
+@_jit
+def _observe_likeness(times, peers, amounts, count, anchor, leg_s, peer, amount, f):
+    """How like the leg is to earlier ones of its side."""
+    pair_sum = amount if peer != 0 and anchor - leg_s <= FIVE_DAYS else 0
+    pair_near = 0
+    similar = 0
+    last_3 = 0
+    small = np.int64(amount < PROBE_MINOR and anchor - leg_s <= HOUR)
+    for k in range(min(count, RING)):
+        i = (count - 1 - k) % RING
+        age = anchor - np.int64(times[i])
+        off = abs(amounts[i] - amount)
+        if k < 3:
+            last_3 += 10 * off <= amount
+        if age <= DAY:
+            similar += 10 * off <= amount
+        if age <= HOUR:
+            small += amounts[i] < PROBE_MINOR
+        if peer != 0 and peers[i] == peer:
+            if age <= FIVE_DAYS:
+                pair_sum += amounts[i]
+            if age <= SEVEN_DAYS:
+                pair_near += 20 * off <= amount
+    f[SAME_PAIR_5D] = pair_sum / MINOR
+    f[SAME_PAIR_NEAR_7D] = pair_near
+    f[SIMILAR_24H] = similar
+    f[SIMILAR_LAST_3] = last_3
+    f[SMALL_LEGS_1H] = small
+
+
+@_jit
+def _observe_burst(row, last, f):
+    """What the rings hold of the 10 days up to the latest earlier event."""
+    total = 0
+    legs = 0
+    for i in range(min(np.int64(row.in_count), RING)):
+        if last - np.int64(row.in_time[i]) <= TEN_DAYS:
+            total += row.in_amount[i]
+            legs += 1
+    for i in range(min(np.int64(row.out_count), RING)):
+        if last - np.int64(row.out_time[i]) <= TEN_DAYS:
+            total += row.out_amount[i]
+            legs += 1
+    f[BURST_10D] = total / MINOR
+    f[BURST_LEGS_10D] = legs
+
+
+@_jit
 def _observe_match(times, amounts, count, anchor, amount, f):
     """The newest opposite legs of 24 h, summed one after another, against this amount."""
     best = NAN
@@ -352,15 +446,15 @@ def _observe_days(row, inflow, anchor_day, leg_day, amount, known, f):
 
 
 @_jit
-def _observe_blocks(row, inflow, anchor_day, leg_day, peer, known, f):
-    """Largest amounts of four blocks of 30 days, distinct counterparties of two."""
+def _observe_blocks(row, inflow, anchor_day, leg_day, peer, amount, known, f):
+    """Of blocks of 30 days: largest amounts of four, sums of three, counterparties of two."""
     largest_in = NAN
     largest_out = NAN
     sketch_in = np.uint64(0)
     sketch_out = np.uint64(0)
     block = anchor_day // BLOCK_DAYS
+    last = np.int64(row.day_last) // BLOCK_DAYS
     if known:
-        last = np.int64(row.day_last) // BLOCK_DAYS
         for b in range(max(block - BLOCKS, last - BLOCKS) + 1, last + 1):
             value = np.float64(row.largest_in[b % BLOCKS])
             if value > 0 and not value <= largest_in:
@@ -377,6 +471,11 @@ def _observe_blocks(row, inflow, anchor_day, leg_day, peer, known, f):
             sketch_in |= bit
         else:
             sketch_out |= bit
+    for back in range(3):
+        turnover = amount / MINOR if leg_day // BLOCK_DAYS == block - back else 0.0
+        if known and last - BLOCKS < block - back <= last:
+            turnover += row.turnover[(block - back) % BLOCKS]
+        f[TURNOVER_30D + back] = turnover
     f[LARGEST_INFLOW] = largest_in / MINOR
     f[LARGEST_OUTFLOW] = largest_out / MINOR
     f[SOURCES_60D] = DISTINCT[_bits(sketch_in)]
@@ -397,6 +496,59 @@ def _observe_decayed(row, inflow, anchor, leg_s, amount, known, f):
             f[at + j] = row.decayed[k, j] * fade
         f[at + side] += weight
         f[at + 2 + side] += weight * (amount / MINOR)
+
+
+@_jit
+def _legs_of_day(row, day):
+    """Number of legs of a local day that is still covered."""
+    i = day % DAYS
+    return np.int64(row.day_in_count[i]) + np.int64(row.day_out_count[i])
+
+
+@_jit
+def _folded_day(row):
+    """Number of active days, mean and variance of their legs, the latest day included."""
+    days = np.int64(row.active_days)
+    legs = np.float64(_legs_of_day(row, np.int64(row.day_last)))
+    if days == 0:
+        return 1, legs, 0.0
+    off = legs - row.day_mean
+    mean = row.day_mean + 0.1 * off
+    return days + 1, mean, 0.9 * (row.day_variance + 0.1 * off * off)
+
+
+@_jit
+def _observe_character(row, anchor_day, leg_day, amount, known, f):
+    """What the account is usually like: its days, nights, round amounts and leading digits."""
+    today = np.float64(leg_day == anchor_day)
+    days = np.int64(row.active_days)
+    mean = np.float64(row.day_mean)
+    variance = np.float64(row.day_variance)
+    if known:
+        if anchor_day > np.int64(row.day_last):
+            days, mean, variance = _folded_day(row)
+        else:
+            today += _legs_of_day(row, anchor_day)
+    f[DAY_COUNT_Z] = (today - mean) / np.sqrt(variance) if days >= 5 and variance >= 0.25 else NAN
+    f[NIGHT_SHARE] = row.night_share
+    f[ROUND_SHARE] = row.round_share
+    total = 1
+    for d in range(9):
+        total += np.int64(row.digits[d])
+    chi = 0.0
+    leading = _leading_digit(amount)
+    for d in range(9):
+        expected = total * BENFORD[d]
+        off = np.int64(row.digits[d]) + (d + 1 == leading) - expected
+        chi += off * off / expected
+    f[BENFORD_CHI] = chi if total >= LEAST_DIGITS else NAN
+
+
+@_jit
+def _leading_digit(amount):
+    while amount >= 10:
+        amount //= 10
+    return amount
 
 
 @_jit
@@ -470,22 +622,33 @@ def observe(row, leg, offset, f):
 
     for k in range(PROVENANCE_COUNT):
         f[PROVENANCE + k] = leg.provenance[k] if inflow and peer != 0 else NAN
+    _observe_long_ring(row.in_time, row.in_peer, in_count, anchor, leg_s, peer, inflow, f, 0)
+    _observe_long_ring(row.out_time, row.out_peer, out_count, anchor, leg_s, peer, not inflow, f, 1)
+    _observe_burst(row, last, f)
+
     log_amount = np.log(amount)
     if inflow:
+        _observe_likeness(
+            row.in_time, row.in_peer, row.in_amount, in_count, anchor, leg_s, peer, amount, f
+        )
         _observe_match(row.out_time, row.out_amount, out_count, anchor, amount, f)
         _observe_arrived(row, anchor, leg_s, amount, f[PAYER_CHAIN_DEPTH], f)
         f[AMOUNT_Z] = _z(row.in_mean, row.in_variance, in_count, log_amount)
     else:
+        _observe_likeness(
+            row.out_time, row.out_peer, row.out_amount, out_count, anchor, leg_s, peer, amount, f
+        )
         _observe_match(row.in_time, row.in_amount, in_count, anchor, amount, f)
         _pass_on(row, anchor, amount, f)
         f[AMOUNT_Z] = _z(row.out_mean, row.out_variance, out_count, log_amount)
     _observe_days(row, inflow, anchor_day, leg_day, amount, known, f)
-    _observe_blocks(row, inflow, anchor_day, leg_day, peer, known, f)
+    _observe_blocks(row, inflow, anchor_day, leg_day, peer, amount, known, f)
     _observe_decayed(row, inflow, anchor, leg_s, amount, known, f)
     f[NEW_SOURCE_SHARE] = row.new_source_share
     f[NEW_TARGET_SHARE] = row.new_target_share
     f[SUSPICION_IN] = row.suspicion_in
     f[SUSPICION_OUT] = row.suspicion_out
+    _observe_character(row, anchor_day, leg_day, amount, known, f)
     _observe_profile(row, anchor_day, f)
     f[COUNTERPARTY_INVOLVED] = leg.flags & FLAG_INVOLVED != 0
     f[COUNTERPARTY_PUNISHED] = leg.flags & FLAG_PUNISHED != 0
@@ -498,6 +661,10 @@ def _open_days(row, day, known):
     if known and day <= last:
         return
     if known:
+        days, mean, variance = _folded_day(row)
+        row.active_days = min(days, 65_535)
+        row.day_mean = mean
+        row.day_variance = variance
         for d in range(max(last, day - DAYS) + 1, day + 1):
             i = d % DAYS
             row.day_in_sum[i] = 0
@@ -512,6 +679,7 @@ def _open_days(row, day, known):
         for b in range(max(last // BLOCK_DAYS, block - BLOCKS) + 1, block + 1):
             row.largest_in[b % BLOCKS] = 0
             row.largest_out[b % BLOCKS] = 0
+            row.turnover[b % BLOCKS] = 0
             row.sketch_in[b % 2] = 0
             row.sketch_out[b % 2] = 0
     row.day_last = day
@@ -544,6 +712,7 @@ def _remember_day(row, inflow, leg_day, amount):
     block = leg_day // BLOCK_DAYS
     if block > last // BLOCK_DAYS - BLOCKS:
         value = np.float32(amount)
+        row.turnover[block % BLOCKS] += amount / MINOR
         if inflow:
             row.largest_in[block % BLOCKS] = max(row.largest_in[block % BLOCKS], value)
         else:
@@ -615,6 +784,12 @@ def _remember_outflow(row, anchor, leg_s, peer, amount):
 
 
 @_jit
+def _is_night(leg_s, offset):
+    second = (leg_s + offset) % DAY
+    return np.float64(second >= NIGHT[0] or second < NIGHT[1])
+
+
+@_jit
 def remember(row, leg, offset, f):
     """Folds the leg into the row; `f` is what `observe` made of the same row and leg."""
     inflow = leg.side > 0
@@ -629,6 +804,10 @@ def remember(row, leg, offset, f):
     row.last_s = anchor
     _open_days(row, (anchor + offset) // DAY, known)
     _remember_day(row, inflow, leg_day, amount)
+    row.night_share += 0.05 * (_is_night(leg_s, offset) - row.night_share)
+    row.round_share += 0.05 * ((amount % ROUND_MINOR == 0) - row.round_share)
+    digit = _leading_digit(amount) - 1
+    row.digits[digit] = min(np.int64(row.digits[digit]) + 1, MOST_DIGITS)
     for k in range(SCALES):
         for j in range(4):
             row.decayed[k, j] = f[DECAYED + 4 * k + j]

@@ -4,15 +4,17 @@ Byte budget of an account (kept by a test):
 
     who, when, how many                 64
     decayed counts and sums, 5 scales   80
-    slow statistics                     32
+    slow statistics                     48
     ring of 16 inflows                 336   time, counterparty, amount, rest, depth
     ring of 16 outflows                256   time, counterparty, amount
     10 local days                      244
-    4 blocks of 30 days, largest        32
+    4 blocks of 30 days, largest, sums  48
     sketches of distinct counterparties 32
     pairs known, 64 slots               64
     profile                             12
-    row                              1,152
+    leading digits, active days         20
+    spare                               12
+    row                              1,216
     index, at most half full            16 to 32
     changed, swept, head of directives   6
 """
@@ -96,12 +98,21 @@ ROW: Final = np.dtype(
         ("sketch_out", "<u8", (2,)),
         ("largest_in", "<f4", (BLOCKS,)),
         ("largest_out", "<f4", (BLOCKS,)),
+        ("turnover", "<f4", (BLOCKS,)),  # CNY, both sides
+        # number of legs of the local days on which there were any
+        ("day_mean", "<f4"),
+        ("day_variance", "<f4"),
+        ("night_share", "<f4"),
+        ("round_share", "<f4"),
         ("pair_tags", "u1", (PAIR_SLOTS,)),
         ("opened_day", "<u2"),  # days since the epoch, local
         ("documents_day", "<u2"),  # the last on which they are valid, likewise
         ("birth_year", "<u2"),
         ("holder_kind", "u1"),
         ("standing", "u1"),  # enterprise status, and 8 times one more than the tier
+        ("digits", "<u2", (9,)),  # legs by the leading digit of their amount
+        ("active_days", "<u2"),
+        ("spare", "u1", (12,)),
     ]
 )
 

@@ -91,7 +91,7 @@ def topic_table(settings: Settings) -> tuple[Topic, ...]:
     # A segment is the unit in which Kafka deletes: a topic of an hour rolls one every few minutes.
     short_segments = {"segment.ms": str(HOUR_MS // 4), "segment.bytes": str(32 * 1024 * 1024)}
     # The changelog is trimmed behind each sweep of checkpoints, a segment at a time.
-    trimmed_segments = {"segment.bytes": str(256 * 1024 * 1024)}
+    trimmed_segments = {"segment.bytes": str(64 * 1024 * 1024)}
     return (
         Topic(
             name.transactions,
