@@ -208,3 +208,52 @@ def directives_import(
 
 def _time(time_ms: int) -> str:
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)).isoformat()
+
+
+cases_app = typer.Typer(
+    help="Look at the cases that alerts were grouped into.", no_args_is_help=True
+)
+
+
+@cases_app.command("list", epilog="Example: [bold]sluicegate cases list --watch[/bold]")
+def cases_list(
+    context: typer.Context,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Those below the cut-off instead.")
+    ] = False,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="So many of the worst.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List cases, worst first: rank, account, alerts, what happened; accounts are masked."""
+    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.orm import Session
+
+    from sluicegate.domain.money import amount_display
+    from sluicegate.liaison.cases import Queue, cases_of, counts
+    from sluicegate.liaison.database import create_tables, open_database, reason_of
+    from sluicegate.operations.dead_letter_view import masked
+
+    engine = open_database(settings_of(context).liaison.url)
+    try:
+        create_tables(engine)
+        with Session(engine) as session:
+            found = cases_of(session, Queue.WATCH if watch else Queue.REVIEW, limit)
+            waiting = counts(session)
+    except SQLAlchemyError as error:
+        raise Problem("the database of the desk cannot be read", reason_of(error)) from error
+    finally:
+        engine.dispose()
+    if as_json:
+        columns = [column.name for column in found[0].__table__.columns] if found else []
+        rows = [{name: getattr(case, name) for name in columns} for case in found]
+        typer.echo(json.dumps(rows, ensure_ascii=False, indent=2, default=str))
+        return
+    for case in found:
+        names = sorted(case.patterns, key=case.patterns.__getitem__, reverse=True)
+        typer.echo(
+            f"{case.rank:.3f}  {masked(case.account)}  {case.measure:14} "
+            f"{case.alerts:4} alerts, {case.echoes} of them echoes, "
+            f"up to {amount_display(case.amount_minor)}  {', '.join(names[:4])}"
+        )
+    in_all = ", ".join(f"{number:,} in {queue}" for queue, number in sorted(waiting.items()))
+    typer.echo(f"{len(found):,} shown; {in_all or 'no cases'}", err=True)

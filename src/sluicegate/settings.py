@@ -189,6 +189,10 @@ class LiaisonSettings(Section):
     """Consumer group of the liaison consumers."""
     database_url: str = Field(default="", repr=False)
     """SQLAlchemy URL of the database; empty: SQLite under the user's state directory."""
+    case_gap_hours: float = Field(default=24, gt=0)
+    """An alert that occurs later than this after the last one of its account opens a new case."""
+    reviews_a_day: int = Field(default=200, ge=1)
+    """Cases that people can review in a day: the worst of the last day, the rest is on watch."""
     metrics_port: int = Field(default=9403, ge=0, le=65535)
     """Port of the liaison consumer's Prometheus page; 0 chooses a free one."""
 

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event
 
 import kafka  # type: ignore[import-untyped]
@@ -19,9 +19,11 @@ from kafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[impo
 from pydantic import ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from sluicegate.domain.alert import Alert
 from sluicegate.errors import Problem
+from sluicegate.liaison.cases import USUAL, CaseRules, group_alerts
 from sluicegate.liaison.database import (
     Stored,
     create_tables,
@@ -76,9 +78,13 @@ def read_alert(value: bytes | None) -> Alert | tuple[Unreadable, str]:
 
 
 def take_batch(
-    records: Sequence[Record], engine: Engine, dead_letters: DeadLetters, received_at: datetime
+    records: Sequence[Record],
+    engine: Engine,
+    dead_letters: DeadLetters,
+    received_at: datetime,
+    rules: CaseRules = USUAL,
 ) -> Outcome:
-    """Store the alerts of a batch, then send on what could not be; both are safe on return.
+    """Store the alerts of a batch in their cases, then send on what could not be.
 
     Raises:
         SQLAlchemyError: The database did not take the batch: nothing of it is stored.
@@ -92,7 +98,11 @@ def take_batch(
                 alerts.append((record, alert))
             case (reason, detail):
                 dead.append(DeadLetter(record, reason, detail))
-    stored = store_alerts(engine, [alert for _, alert in alerts], received_at)
+
+    def group(session: Session, new: Sequence[Alert]) -> None:
+        group_alerts(session, new, received_at, rules)
+
+    stored = store_alerts(engine, [alert for _, alert in alerts], received_at, group)
     dead += [
         DeadLetter(record, Unreadable.NOT_STORABLE, stored.refused[alert.id])
         for record, alert in alerts
@@ -143,7 +153,11 @@ def _consume(
             )
         consumer.subscribe([topics.stop_payment])
         log.info("reading %s", topics.stop_payment)
-        _Loop(consumer, engine, dead_letters, metrics).run(stop)
+        rules = CaseRules(
+            gap=timedelta(hours=settings.liaison.case_gap_hours),
+            capacity=settings.liaison.reviews_a_day,
+        )
+        _Loop(consumer, engine, dead_letters, metrics, rules).run(stop)
     finally:
         dead_letters.close()
         consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
@@ -173,7 +187,9 @@ class _Loop:
         engine: Engine,
         dead_letters: DeadLetters,
         metrics: Metrics,
+        rules: CaseRules,
     ) -> None:
+        self._rules = rules
         self._consumer = consumer
         self._engine = engine
         self._dead_letters = dead_letters
@@ -194,7 +210,9 @@ class _Loop:
         """Make a batch safe; False if that failed for now."""
         records = [record for part in batch.values() for record in part]
         try:
-            outcome = take_batch(records, self._engine, self._dead_letters, datetime.now(UTC))
+            outcome = take_batch(
+                records, self._engine, self._dead_letters, datetime.now(UTC), self._rules
+            )
         except SQLAlchemyError as error:
             return self._failed(len(records), f"the database: {reason_of(error)}")
         except KafkaError as error:

@@ -3,7 +3,7 @@
 Any database that SQLAlchemy speaks to; SQLite and PostgreSQL are tried.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,7 +128,16 @@ def create_tables(engine: Engine) -> None:
     Base.metadata.create_all(engine)
 
 
-def store_alerts(engine: Engine, alerts: Sequence[Alert], received_at: datetime) -> Stored:
+Then = Callable[[Session, Sequence[Alert]], None]
+"""What is done with alerts that are new, in the database transaction that stores them."""
+
+
+def store_alerts(
+    engine: Engine,
+    alerts: Sequence[Alert],
+    received_at: datetime,
+    then: Then = lambda _session, _alerts: None,
+) -> Stored:
     """Store what is new of `alerts` in one database transaction, and say what was.
 
     Where the database refuses the batch for its content, the alerts are stored one by one, so
@@ -140,9 +149,11 @@ def store_alerts(engine: Engine, alerts: Sequence[Alert], received_at: datetime)
     rows = [_row(alert, received_at) for alert in alerts]
     try:
         with Session(engine) as session, session.begin():
-            return Stored(_insert_new(session, rows), {})
+            new = _insert_new(session, rows)
+            then(session, _of(alerts, new))
+            return Stored(new, {})
     except REFUSALS:
-        return _store_one_by_one(engine, rows)
+        return _store_one_by_one(engine, alerts, rows, then)
 
 
 def reason_of(error: SQLAlchemyError) -> str:
@@ -151,7 +162,14 @@ def reason_of(error: SQLAlchemyError) -> str:
     return str(cause if cause is not None else error).partition("\n")[0]
 
 
-def _store_one_by_one(engine: Engine, rows: Sequence[dict[str, Any]]) -> Stored:
+def _of(alerts: Sequence[Alert], ids: frozenset[str]) -> list[Alert]:
+    """The alerts of these ids, each once, in their order."""
+    return list({alert.id: alert for alert in alerts if alert.id in ids}.values())
+
+
+def _store_one_by_one(
+    engine: Engine, alerts: Sequence[Alert], rows: Sequence[dict[str, Any]], then: Then
+) -> Stored:
     new: frozenset[str] = frozenset()
     refused: dict[str, str] = {}
     with Session(engine) as session, session.begin():
@@ -162,6 +180,7 @@ def _store_one_by_one(engine: Engine, rows: Sequence[dict[str, Any]]) -> Stored:
             except REFUSALS as error:
                 reason = reason_of(error) if isinstance(error, SQLAlchemyError) else str(error)
                 refused[str(row["id"])] = reason
+        then(session, _of(alerts, new))
     return Stored(new, refused)
 
 
