@@ -24,7 +24,7 @@ PAGES = sorted(
     for page in ROOT.glob(where)
 )
 COMMAND_PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/operations.md")
-GROUPS = ("topics", "config", "accounts", "directives", "cases", "dead-letter", "state")
+GROUPS = ("topics", "config", "accounts", "directives", "cases", "patterns", "dead-letter", "state")
 MADE_LATER = ("docs/benchmarks/",)
 """Written by `make bench`; a checkout may not have it yet."""
 HOSTS = {"keepachangelog.com", "semver.org"}

@@ -14,6 +14,7 @@ import typer
 from sluicegate.errors import Problem
 from sluicegate.lists import accounts_app, cases_app, directives_app
 from sluicegate.options import Broker, reached, settings_of
+from sluicegate.pattern_tools import patterns_app
 from sluicegate.tools import dead_letter_app, state_app
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ app.add_typer(topics_app, name="topics")
 app.add_typer(config_app, name="config")
 app.add_typer(accounts_app, name="accounts")
 app.add_typer(directives_app, name="directives")
+app.add_typer(patterns_app, name="patterns")
 app.add_typer(cases_app, name="cases")
 app.add_typer(dead_letter_app, name="dead-letter")
 app.add_typer(state_app, name="state")

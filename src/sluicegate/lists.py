@@ -5,17 +5,18 @@ import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from sluicegate.domain.directive import DirectiveKind
 from sluicegate.errors import Problem
 from sluicegate.options import Broker, reached, settings_of
 from sluicegate.tools import Json, duration
 
 # What a command needs is loaded in it, so that --help is there at once; options are arguments.
 # ruff: noqa: PLC0415, PLR0917, FBT002
+
+Kind = Literal["involved", "punished", "whitelisted", "watched"]
 
 accounts_app = typer.Typer(
     help="Tell of account holders: age, income, documents, standing.", no_args_is_help=True
@@ -73,7 +74,7 @@ def accounts_import(
 def directives_add(
     context: typer.Context,
     account: Annotated[str, typer.Argument(help="Whose legs are judged so.")],
-    kind: Annotated[DirectiveKind, typer.Argument(help="What is said of it.")],
+    kind: Annotated[Kind, typer.Argument(help="What is said of it.")],
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with it.")],
     id_: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="By which it is ended; else a new one.")
@@ -101,7 +102,7 @@ def directives_add(
     said = {
         "id": id_ or str(uuid.uuid4()),
         "account": account,
-        "kind": kind.value,
+        "kind": kind,
         "issued_at": time_text(time.time_ns() // 1_000_000),
         "expires_at": until and time_text(round(until.timestamp() * 1000)),
         "counterparty": counterparty,
