@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from tests.system.test_state_tools import asked, digest, said
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.broker
 
-SOON_SECONDS = 1.0
 VICTIM, MULE, SHOP, OLD = "6222020000000000001", "6217000000000000009", "SHOP", "OLD"
 
 
@@ -52,6 +51,35 @@ class Teller:
         }
 
 
+def until_told(pipeline: Pipeline) -> None:
+    """Waits until the router has passed on all that is told, and the worker has it."""
+    topics = pipeline.topics
+    group = f"{pipeline.settings.topics.prefix}{pipeline.settings.router.group}"
+    asking = Consumer({"bootstrap.servers": pipeline.bootstrap, "group.id": group})
+    places = [
+        TopicPartition(topic, number)
+        for topic in (topics.accounts, topics.directives)
+        for number in range(pipeline.settings.topics.partitions)
+    ]
+
+    def is_passed_on() -> bool:
+        return all(
+            place.offset == pipeline.end_of(place.topic, place.partition)[1]
+            for place in asking.committed(places, timeout=10)
+        )
+
+    def is_applied() -> bool:
+        applied = pipeline.progress()
+        return all(
+            applied.get(number, -1) + 1 >= pipeline.end_of(topics.legs, number)[1]
+            for number in range(pipeline.settings.topics.partitions)
+        )
+
+    pipeline.until(is_passed_on, "the router to pass on what is told")
+    pipeline.until(is_applied, "the worker to take what is told")
+    asking.close()
+
+
 def restart(pipeline: Pipeline, part: Part, name: str) -> Part:
     part.kill()
     return pipeline.start(name)
@@ -63,7 +91,7 @@ def test_what_is_told_counts_from_the_next_payment_on(pipeline: Pipeline, tmp_pa
     assert teller.patterns(teller.pay(VICTIM, MULE, "100.00")) == {}
 
     said(pipeline, "directives", "add", MULE, "involved", "--reason", "case 7", "--id", "I1")
-    time.sleep(SOON_SECONDS)
+    until_told(pipeline)
     named = teller.patterns(teller.pay(VICTIM, MULE, "100.00"))
     assert named == {VICTIM: {"pays-involved-account"}, MULE: {"involved-account-moves"}}
     passed_on = teller.patterns(teller.pay(MULE, SHOP, "100.00"))
@@ -82,11 +110,11 @@ def test_what_is_told_counts_from_the_next_payment_on(pipeline: Pipeline, tmp_pa
         topic=pipeline.topics.accounts,
         key=OLD,
     )
-    time.sleep(SOON_SECONDS)
+    until_told(pipeline)
     for _ in range(5):
         teller.pay(OLD, SHOP, "20.00")
     warned = teller.patterns(teller.pay(OLD, "STRANGER", "60000.00"))
-    assert warned[OLD] == {"elderly-pays-stranger", "far-above-own-largest"}
+    assert warned[OLD] >= {"elderly-pays-stranger", "far-above-own-largest"}
 
     said(
         *(pipeline, "directives", "add", OLD, "whitelisted", "--counterparty", "HOUSE"),
@@ -94,7 +122,7 @@ def test_what_is_told_counts_from_the_next_payment_on(pipeline: Pipeline, tmp_pa
         *("--until", "1d", "--reason", "buys a house", "--id", "W1"),
     )
     said(pipeline, "directives", "end", "I1")
-    time.sleep(SOON_SECONDS)
+    until_told(pipeline)
     assert teller.patterns(teller.pay(OLD, "HOUSE", "900000.00")).get(OLD) is None
     assert teller.patterns(teller.pay(VICTIM, MULE, "100.00")) == {}
 
