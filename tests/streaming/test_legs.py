@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.errors import Problem
-from sluicegate.memory.row import ARRIVAL, DEPARTURE, FLAG_OUTSIDE, LEG
+from sluicegate.memory.row import ARRIVAL, DEPARTURE, DIRECTIVE, FLAG_OUTSIDE, LEG, PROFILE
 from sluicegate.memory.words import text_words
 from sluicegate.simulation.formats import read_legs
 from sluicegate.streaming.legs import NOTHING_BEFORE, Batch, Link, RecordType, Source, pack, unpack
@@ -81,14 +81,20 @@ def test_the_bytes_of_a_record_lie_where_the_format_says() -> None:
 
 def test_the_page_says_what_the_record_is() -> None:
     page = Path("docs/legs-format.md").read_text(encoding="utf-8")
-    for heading in ("Header, 12 bytes", "Links, 32 bytes each", "Records, 232 bytes each"):
+    for heading in ("Header, 12 bytes", "Links, 32 bytes each"):
         assert f"### {heading}\n" in page
     rows = re.findall(r"^\| (\d+) \| (\d+) \| `(\w+)` \|", page, re.MULTILINE)
-    sizes = {name: LEG[name].itemsize for name in LEG.names or ()}
-    offsets = accumulate(sizes.values(), initial=0)
-    assert [(name, int(offset), int(size)) for offset, size, name in rows] == [
-        (name, offset, size) for (name, size), offset in zip(sizes.items(), offsets, strict=False)
-    ]
+    expected = []
+    for title, record in (("Legs", LEG), ("Profiles", PROFILE), ("Directives", DIRECTIVE)):
+        assert f"### {title}, {record.itemsize} bytes each\n" in page
+        sizes = {name: record[name].itemsize for name in record.names or ()}
+        offsets = accumulate(sizes.values(), initial=0)
+        expected += [
+            (name, offset, size)
+            for (name, size), offset in zip(sizes.items(), offsets, strict=False)
+            if name != "spare"
+        ]
+    assert [(name, int(offset), int(size)) for offset, size, name in rows] == expected
 
 
 def test_the_header_and_the_links_lie_where_the_format_says() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.streaming.upkeep import Sweep
+from sluicegate.streaming.upkeep import FASTEST, Sweep
 
 PERIOD = 100.0
 
@@ -36,10 +36,18 @@ def test_a_sweep_goes_on_in_step_with_time() -> None:
 def test_a_sweep_ends_early_where_rows_are_written_as_often(rows: int, writes: list[int]) -> None:
     """So the changelog holds little more than the rows twice, however many change."""
     sweep = Sweep(rows, 0.0)
-    for now, changed in enumerate(writes):
+    soon = PERIOD / FASTEST + 1e-6
+    for step, changed in enumerate(writes):
+        now = soon + step * 1e-6
         complete = sweep.written >= rows
-        sweep.share(now / 1e6, PERIOD)
-        assert sweep.is_complete(now / 1e6, PERIOD) == complete
+        sweep.share(now, PERIOD)
+        assert sweep.is_complete(now, PERIOD) == complete
         if complete:
             assert sweep.next_row == rows
         sweep.written += changed
+
+
+def test_a_sweep_is_not_faster_than_so() -> None:
+    sweep = Sweep(1_000, 0.0, written=10**9)
+    assert sweep.share(PERIOD / FASTEST / 2, PERIOD) == range(500)
+    assert not sweep.is_complete(PERIOD / FASTEST / 2, PERIOD)

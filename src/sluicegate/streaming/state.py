@@ -101,9 +101,8 @@ class StateReader:
         Raises:
             Problem: the changelog cannot be restored, or does not belong to this legs log.
         """
-        changelog = self._reader.whole(self._topics.changelog, number)
         legs = self._reader.whole(self._topics.legs, number)
-        restorer, slot = self._restore(changelog)
+        changelog, restorer, slot = self._restored(number)
         at = restorer.place.applied
         partition = Partition(number, restorer.memory, restorer.place)
         if not checkpointed:
@@ -116,6 +115,16 @@ class StateReader:
         """The value of the first message of a stretch."""
         message = self._reader.first_of(stretch)
         return None if message is None else message.value()
+
+    def _restored(self, number: int) -> tuple[Stretch, Restorer, str]:
+        """The changelog and what it restores; again, where a sweep has trimmed it meanwhile."""
+        while True:
+            changelog = self._reader.whole(self._topics.changelog, number)
+            try:
+                return changelog, *self._restore(changelog)
+            except Problem:
+                if self._reader.whole(self._topics.changelog, number).start == changelog.start:
+                    raise
 
     def _restore(self, changelog: Stretch) -> tuple[Restorer, str]:
         restorer = Restorer(

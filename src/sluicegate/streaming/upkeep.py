@@ -17,6 +17,8 @@ from sluicegate.streaming.outgoing import Outgoing
 from sluicegate.streaming.partition import Partition
 from sluicegate.streaming.table import SlabStore
 
+FASTEST: Final = 15
+"""So many times as fast as configured a sweep is at most, however much is written."""
 WATCH_SECONDS: Final = 5.0
 """How often the changelogs are looked at for claims of others."""
 
@@ -47,8 +49,9 @@ class Sweep:
 
     def _passed(self, now: float, period: float) -> float:
         """How much of it is over: by time, or once as many rows were written as there are."""
+        by_time = (now - self.began) / period
         by_volume = self.written / self.rows if self.rows else 0.0
-        return min(1.0, max((now - self.began) / period, by_volume))
+        return min(1.0, max(by_time, min(by_volume, FASTEST * by_time)))
 
 
 @dataclass(slots=True)
