@@ -4,7 +4,7 @@ Each transaction is judged as of itself and never later: the departure against t
 then at once the arrival against the payee's, as the pipeline does with messages between.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,28 +13,19 @@ import numpy as np
 import polars as pl
 
 from sluicegate.domain.alert import Reason
-from sluicegate.domain.refusal import Refusal
-from sluicegate.domain.transaction import LATEST_MS, Rules
 from sluicegate.errors import Problem
 from sluicegate.history.events import Events, read_events
+from sluicegate.history.walk import Progress, Stretch, walk
 from sluicegate.judging.judgement import explain, measure_for
 from sluicegate.judging.patterns import PatternSet
-from sluicegate.memory.accounts import AccountMemory, Followed, Ints
+from sluicegate.memory.accounts import Followed, Ints
 from sluicegate.memory.row import ARRIVAL
 from sluicegate.settings import Settings
-from sluicegate.streaming.decoder import Decoder
-from sluicegate.streaming.repeats import Repeats, Verdict
 from sluicegate.streaming.retrace import retrace
-from sluicegate.streaming.routing import Places, first_legs
-from sluicegate.streaming.scoring import Scoring, scoring_of
+from sluicegate.streaming.scoring import scoring_of
 
-CHUNK: Final = 10_000
-REPEAT: Final = "REPEAT"
 ANY_SCORE: Final = float(np.nextafter(0, 1))
 """Every score above nothing has reasons worth telling."""
-
-Progress = Callable[[int, int], None]
-"""Told how many transactions are done, and of how many."""
 
 REASON: Final = {
     "side": pl.String,
@@ -103,56 +94,19 @@ def score_events(
 ) -> pl.DataFrame:
     """The scores of events in their order, as `score_file` writes them."""
     scoring = scoring_of(settings, threshold=ANY_SCORE)
-    walk = _Walk(settings, scoring, accounts=2 * len(events.frame) + 1)
     parts = [pl.DataFrame(schema=SCHEMA)]
-    done = 0
-    for messages in events.messages(CHUNK):
-        ids = events.frame["id"].slice(done, len(messages))
-        followed, at, refused = walk.step([value for _, value in messages])
-        parts.append(_rows(ids, followed, at, refused, scoring.pattern_set))
-        done += len(messages)
-        progress(done, len(events.frame))
+    for stretch in walk(settings, events, scoring, progress):
+        ids = events.frame["id"].slice(stretch.start, len(stretch.refused))
+        parts.append(_rows(ids, stretch, scoring.pattern_set))
     return pl.concat(parts)
-
-
-class _Walk:
-    """The memory as of a place in the file, and the rules by which messages get there."""
-
-    def __init__(self, settings: Settings, scoring: Scoring, accounts: int) -> None:
-        contract = settings.contract
-        self._scorer = scoring.scorer
-        self._memory = AccountMemory(accounts)
-        self._decoder = Decoder(Rules(contract.base_currency, 0, contract.max_bytes))
-        self._repeats = Repeats(settings.router.repeat_reach)
-        self._read = 0
-
-    def step(self, values: list[bytes]) -> tuple[Followed, Ints, list[str | None]]:
-        """Steps the next messages: results, which message each is of, and why others have none."""
-        # A file has no Kafka timestamp against which a time could lie ahead.
-        decoded = self._decoder.decode(values, np.full(len(values), LATEST_MS))
-        positions = decoded.row_index + self._read
-        self._read += len(values)
-        rows = np.arange(len(positions))
-        verdicts = self._repeats.judge(decoded, positions, rows)
-        fresh = rows[verdicts == Verdict.NEW]
-        places = Places(np.zeros_like(positions), positions, decoded.occurred_at_ms)
-        refused: list[str | None] = [None] * len(values)
-        for index, refusal in decoded.refused:
-            refused[index] = refusal.refusal.value
-        for row in rows[verdicts != Verdict.NEW].tolist():
-            reused = verdicts[row] == Verdict.ID_REUSED
-            refused[int(decoded.row_index[row])] = Refusal.ID_REUSED.value if reused else REPEAT
-        followed = self._memory.follow(first_legs(decoded, places, fresh), self._scorer)
-        return followed, decoded.row_index[fresh], refused
 
 
 def _rows(
     ids: pl.Series,
-    followed: Followed,
-    at: Ints,
-    refused: list[str | None],
+    stretch: Stretch,
     pattern_set: PatternSet,
 ) -> pl.DataFrame:
+    followed, at = stretch.followed, stretch.at
     payer, payee = np.full((2, len(ids)), np.nan)
     payer[at], payee[at] = followed.payer_scores, followed.payee_scores
     score = np.fmax(payer, payee)
@@ -165,7 +119,7 @@ def _rows(
             "payer_score": payer,
             "payee_score": payee,
             "measure": [measure_for(each, thresholds).value for each in score.tolist()],
-            "refused": pl.Series(refused, dtype=pl.String),
+            "refused": pl.Series(stretch.refused, dtype=pl.String),
         },
         nan_to_null=True,
     )
