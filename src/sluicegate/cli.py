@@ -53,6 +53,12 @@ def _above_zero(value: float | None) -> float | None:
     return value
 
 
+def _share(value: float) -> float:
+    if not 0 < value <= 1:
+        raise typer.BadParameter(f"{value:g} is not a share above 0 and up to 1")
+    return value
+
+
 Slot = Annotated[
     str | None, typer.Option(metavar="NAME", help="Stable name, unique among those that run.")
 ]
@@ -63,6 +69,14 @@ ColumnMap = Annotated[
 ]
 Timezone = Annotated[
     str, typer.Option(metavar="ZONE", help="Zone of times that are written without an offset.")
+]
+LabelColumns = Annotated[
+    str | None,
+    typer.Option(metavar="A=B,...", help="The same for labels; else id as in --columns."),
+]
+Holdout = Annotated[
+    float,
+    typer.Option(metavar="X", callback=_share, help="Last share of the time, which is tested."),
 ]
 
 
@@ -282,6 +296,53 @@ def score(
         typer.echo(sentence)
     refused = f", {scored.refused:,} refused or repeated" if scored.refused else ""
     typer.echo(f"{scored.transactions:,} transactions{refused}, {scored.alerts:,} alerts, in {out}")
+
+
+@app.command(
+    epilog="Example: [bold]sluicegate backtest bank.parquet labels.csv --report out "
+    "--against config/patterns.old.toml[/bold]"
+)
+def backtest(
+    context: typer.Context,
+    events: Annotated[Path, typer.Argument(help="Transactions: .parquet, .csv(.gz) or .ndjson.")],
+    labels: Annotated[Path, typer.Argument(help="Their labels: id, label, and scenario or none.")],
+    report: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for report.html and report.json.")
+    ],
+    patterns: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Patterns, instead of the configured ones.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Other patterns to compare with.")
+    ] = None,
+    holdout: Holdout = 0.5,
+    budget: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Alerts the desk can look at in a day.")
+    ] = 50,
+    columns: ColumnMap = None,
+    label_columns: LabelColumns = None,
+    timezone: Timezone = "UTC",
+) -> None:
+    """Measure on a file with known frauds what alerts would have come to.
+
+    The file is judged once, in order of time, each transaction as of itself. Labels have columns
+    id, label (0 or 1) and, where kinds of fraud are known, scenario.
+    """
+    from sluicegate.history.backtest import History, Plan
+    from sluicegate.history.backtest import backtest as run
+    from sluicegate.history.report import PAGE, write_report
+    from sluicegate.operations.progress import counted
+
+    settings = settings_of(context)
+    if patterns is not None:
+        settings = settings.changed(patterns={"file": patterns})
+    history = History(events, labels, columns, label_columns, timezone)
+    with counted("transactions") as progress:
+        result = run(settings, history, Plan(holdout, budget, against), progress)
+    write_report(result, report)
+    for sentence in result.sentences():
+        typer.echo(sentence)
+    typer.echo(f"report in {report / PAGE}")
 
 
 @app.command(epilog="Example: [bold]sluicegate demo --for 30 --report demo.json[/bold]")

@@ -15,7 +15,7 @@ import polars as pl
 from sluicegate.domain.alert import Reason
 from sluicegate.errors import Problem
 from sluicegate.history.events import Events, read_events
-from sluicegate.history.walk import Progress, Stretch, walk
+from sluicegate.history.walk import ANY_SCORE, Progress, Stretch, walk
 from sluicegate.judging.judgement import explain, measure_for
 from sluicegate.judging.patterns import PatternSet
 from sluicegate.memory.accounts import Followed, Ints
@@ -23,9 +23,6 @@ from sluicegate.memory.row import ARRIVAL
 from sluicegate.settings import Settings
 from sluicegate.streaming.retrace import retrace
 from sluicegate.streaming.scoring import scoring_of
-
-ANY_SCORE: Final = float(np.nextafter(0, 1))
-"""Every score above nothing has reasons worth telling."""
 
 REASON: Final = {
     "side": pl.String,

@@ -18,6 +18,8 @@ from sluicegate.streaming.scoring import Scoring
 
 CHUNK: Final = 10_000
 REPEAT: Final = "REPEAT"
+ANY_SCORE: Final = float(np.nextafter(0, 1))
+"""Every score above nothing has reasons worth telling."""
 
 Progress = Callable[[int, int], None]
 """Told how many transactions are done, and of how many."""
