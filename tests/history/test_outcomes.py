@@ -23,7 +23,7 @@ STORY = [
 ]
 
 
-def tested() -> Period:
+def an_hour() -> Period:
     minute, payer, payee, amount, fraud = (np.array(each) for each in zip(*STORY, strict=True))
     return Period(
         payer=payer,
@@ -37,17 +37,17 @@ def tested() -> Period:
 
 def outcome_of(*alerted: int) -> Outcome:
     chosen = np.isin(np.arange(len(STORY)), alerted)
-    return outcome("story", tested(), np.linspace(0.9, 0.3, len(STORY)), chosen)
+    return outcome("story", an_hour(), np.linspace(0.9, 0.3, len(STORY)), chosen)
 
 
 def test_an_account_has_its_highest_score() -> None:
     scores = np.array([0.1, 0.9, 0.2, 0.3, 0.4, 0.5, 0.0])
-    assert tested().account_scores(scores).tolist() == [0.9, 0.9, 0.3, 0.4, 0.4]
+    assert an_hour().account_scores(scores).tolist() == [0.9, 0.9, 0.3, 0.4, 0.4]
 
 
 def test_both_sides_of_a_fraud_are_fraudulent_and_cash_is_nobody() -> None:
-    assert tested().fraudulent.tolist() == [True, True, True, False, False]
-    assert tested().accounts.tolist() == [0, 1, 2, 3, 4]
+    assert an_hour().fraudulent.tolist() == [True, True, True, False, False]
+    assert an_hour().accounts.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_one_true_and_one_false_alarm() -> None:
@@ -92,7 +92,7 @@ def test_an_alert_on_the_first_fraud_saves_all_that_had_come() -> None:
 
 
 def test_two_ways_to_alert_are_counted_against_each_other() -> None:
-    fraud = tested().fraud
+    fraud = an_hour().fraud
     now = {"a": np.isin(np.arange(7), [1, 3, 0])}
     before = {"b": np.isin(np.arange(7), [1, 5, 0, 4])}
     (found,) = compared(now, before, fraud)

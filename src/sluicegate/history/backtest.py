@@ -7,13 +7,15 @@ itself. What lies before the test period warms the memory up and is not counted.
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
 from sluicegate.errors import Problem
-from sluicegate.history.events import Events, read_events
+from sluicegate.history.events import Events
 from sluicegate.history.figures import (
     Compared,
+    OfPattern,
     Scored,
     SetFigures,
     alerts_of,
@@ -22,38 +24,14 @@ from sluicegate.history.figures import (
     of_patterns,
 )
 from sluicegate.history.judged import Judged, judge_events
-from sluicegate.history.labels import Labels, read_labels
-from sluicegate.history.metrics import Bools, Ints
-from sluicegate.history.outcomes import NOBODY, Period
+from sluicegate.history.known import History, first_tested_ms, period_of
+from sluicegate.history.metrics import Bools
+from sluicegate.history.model import Model, load_model
 from sluicegate.history.walk import Progress
+from sluicegate.judging.patterns import load_patterns
 from sluicegate.settings import Settings
 
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """Where transactions and their labels are, and how to read them."""
-
-    events: Path
-    labels: Path
-    columns: str | None = None
-    label_columns: str | None = None
-    timezone: str = "UTC"
-
-    def read(self) -> tuple[Events, Labels]:
-        """Both files.
-
-        Raises:
-            Problem: one of them cannot be read, or they do not belong together.
-        """
-        events = read_events(self.events, columns=self.columns, timezone=self.timezone)
-        return events, read_labels(self.labels, events, columns=self._label_columns())
-
-    def _label_columns(self) -> str | None:
-        """The map of the labels; without one, the column that is the id of the transactions."""
-        if self.label_columns is not None or self.columns is None:
-            return self.label_columns
-        entries = [entry.strip() for entry in self.columns.split(",")]
-        return next((entry for entry in entries if entry.partition("=")[2].strip() == "id"), None)
+PATTERNS: Final = "patterns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +44,8 @@ class Plan:
     """Alerts that the desk can look at in a day."""
     against: Path | None = None
     """Another file of patterns to compare with."""
+    model: Path | None = None
+    """A fitted model, which is compared with the patterns alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +64,10 @@ class Backtest:
     """Transactions of the test period that the contract refuses, or that are repeats."""
     budget: int
     sets: list[SetFigures]
+    patterns: dict[str, list[OfPattern]]
+    """By pattern set."""
     compared: list[Compared]
+    """The first way to score against the second."""
 
     def sentences(self) -> list[str]:
         """The report in a few lines."""
@@ -97,7 +80,7 @@ def backtest(
     plan: Plan,
     progress: Progress = lambda _done, _total: None,
 ) -> Backtest:
-    """The figures of the configured pattern set, and of another one to compare it with.
+    """The figures of the configured pattern set, and of what it is compared with.
 
     `progress` is told how many transactions are judged, and of how many.
 
@@ -105,19 +88,20 @@ def backtest(
         Problem: a file cannot be read, a pattern has a mistake, or nothing is left to test.
     """
     events, labels = history.read()
-    ways = {"patterns": settings}
-    if plan.against is not None:
-        ways[f"patterns of {plan.against.name}"] = settings.changed(patterns={"file": plan.against})
-    judged = {
-        name: judge_events(each, events, _part(progress, index, len(ways)))
-        for index, (name, each) in enumerate(ways.items())
-    }
+    model = (
+        None
+        if plan.model is None
+        else load_model(plan.model, load_patterns(settings.patterns.file))
+    )
+    judged = _judged(settings, events, plan, model, progress)
     occurred = events.frame["occurred_at_ms"].to_numpy()
     within = occurred >= first_tested_ms(events, plan.holdout)
-    counted = within & judged["patterns"].accepted
-    tested = _tested(settings, events, labels, counted)
-    scored = [_scored(name, each, counted) for name, each in judged.items()]
-    alerts = [alerts_of(one, tested, plan.budget) for one in scored]
+    if model is not None:
+        within &= occurred >= _untrained_ms(model, events)
+    counted = within & next(iter(judged.values())).accepted
+    tested = period_of(settings, events, labels, counted)
+    ways = [way for name, each in judged.items() for way in _ways(name, each, model, counted)]
+    alerts = [alerts_of(each, tested, plan.budget) for each in ways]
     scenarios = labels.scenario.filter(pl.Series(counted))
     return Backtest(
         events=history.events.name,
@@ -129,19 +113,46 @@ def backtest(
         warm_up=int((~within).sum()),
         not_judged=int((within & ~counted).sum()),
         budget=plan.budget,
-        sets=[
-            figures_of(
-                one, tested, scenarios, of_patterns(each, counted, labels.fraud), plan.budget
-            )
-            for one, each in zip(scored, judged.values(), strict=True)
-        ],
+        sets=[figures_of(each, tested, scenarios, plan.budget) for each in ways],
+        patterns={name: of_patterns(each, counted, labels.fraud) for name, each in judged.items()},
         compared=compared(alerts[0], alerts[1], tested.fraud) if len(alerts) == 2 else [],
     )
 
 
-def _scored(name: str, judged: Judged, counted: Bools) -> Scored:
-    thresholds = judged.pattern_set.thresholds
-    return Scored(name, judged.pattern_set.version, thresholds.alert, judged.scores[counted])
+def _judged(
+    settings: Settings, events: Events, plan: Plan, model: Model | None, progress: Progress
+) -> dict[str, Judged]:
+    """The file as each pattern set judges it, by the name for the report."""
+    by_name = {PATTERNS: settings}
+    if plan.against is not None:
+        other = settings.changed(patterns={"file": plan.against})
+        by_name[f"{PATTERNS} of {plan.against.name}"] = other
+    return {
+        name: judge_events(each, events, _part(progress, index, len(by_name)), model)
+        for index, (name, each) in enumerate(by_name.items())
+    }
+
+
+def _untrained_ms(model: Model, events: Events) -> int:
+    """The first moment of which the model has learnt nothing."""
+    if model.card.trained_until_ms > events.summary.last_ms:
+        raise Problem(
+            "nothing is left to test the model on",
+            f"it was trained on {model.card.fitted_on} until "
+            f"{_moment(model.card.trained_until_ms)}, which is beyond the last transaction",
+            "fit it with --holdout, or test it on a later file",
+        )
+    return model.card.trained_until_ms
+
+
+def _ways(name: str, judged: Judged, model: Model | None, counted: Bools) -> list[Scored]:
+    """The ways to score that one walk gives: with a model, and without."""
+    threshold = judged.pattern_set.thresholds.alert
+    plain = Scored(name, judged.pattern_set.version, threshold, judged.scores[counted])
+    if model is None or judged.model_scores is None:
+        return [plain]
+    version = f"of {model.card.fitted_on}, features {model.card.feature_table_version}"
+    return [Scored("model", version, threshold, judged.model_scores[counted]), plain]
 
 
 def _headline(figures: SetFigures) -> list[str]:
@@ -159,43 +170,8 @@ def _headline(figures: SetFigures) -> list[str]:
     ]
 
 
-def first_tested_ms(events: Events, holdout: float) -> int:
-    """The moment from which transactions are counted: the last `holdout` of the time."""
-    summary = events.summary
-    return round(summary.last_ms - holdout * (summary.last_ms - summary.first_ms))
-
-
 def _part(progress: Progress, index: int, parts: int) -> Progress:
     return lambda done, total: progress(index * total + done, parts * total)
-
-
-def _tested(settings: Settings, events: Events, labels: Labels, counted: Bools) -> Period:
-    if not (labels.fraud & counted).any():
-        raise Problem(
-            "no fraud lies in the test period",
-            f"{int(labels.fraud.sum()):,} frauds are labelled, {int(counted.sum()):,} "
-            "transactions are tested",
-            "raise --holdout: the last share of the time that is tested",
-        )
-    payer, payee = account_numbers(events)
-    occurred = events.frame["occurred_at_ms"].to_numpy()[counted]
-    offset_ms = round(settings.worker.utc_offset_hours * 3_600_000)
-    return Period(
-        payer=payer[counted],
-        payee=payee[counted],
-        amount_minor=events.frame["amount_minor"].to_numpy()[counted],
-        occurred_at_ms=occurred,
-        local_day=(occurred + offset_ms) // 86_400_000,
-        fraud=labels.fraud[counted],
-    )
-
-
-def account_numbers(events: Events) -> tuple[Ints, Ints]:
-    """A number for each account, from 0; payers and payees, NOBODY for cash."""
-    sides = pl.concat([events.frame["payer_account"], events.frame["payee_account"]])
-    ranks = sides.rank("dense").cast(pl.Int64) - 1
-    numbers = ranks.fill_null(NOBODY).to_numpy()
-    return numbers[: len(events.frame)], numbers[len(events.frame) :]
 
 
 def _moment(at_ms: int) -> str:

@@ -97,7 +97,6 @@ class SetFigures:
     outcomes: list[Outcome]
     what_if: list[Outcome]
     scenarios: list[OfScenario]
-    patterns: list[OfPattern]
     days: list[Day]
 
 
@@ -124,16 +123,13 @@ class Scored:
     scores: Floats
 
 
-def figures_of(
-    scored: Scored, tested: Period, scenarios: pl.Series, patterns: list[OfPattern], budget: int
-) -> SetFigures:
+def figures_of(scored: Scored, tested: Period, scenarios: pl.Series, budget: int) -> SetFigures:
     """All figures of one way to score.
 
     Args:
         scored: Scores of the tested transactions.
         tested: The transactions that count.
         scenarios: Their kinds of fraud, null for the honest.
-        patterns: What each pattern does.
         budget: Alerts that the desk can look at in a day.
     """
     alerted = alerts_of(scored, tested, budget)
@@ -147,12 +143,11 @@ def figures_of(
         name=scored.name,
         version=scored.version,
         alert_threshold=scored.alert_threshold,
-        transactions=_ranking(scored.scores, tested.fraud),
-        accounts=_ranking(by_account, tested.fraudulent[tested.accounts]),
+        transactions=ranking_of(scored.scores, tested.fraud),
+        accounts=ranking_of(by_account, tested.fraudulent[tested.accounts]),
         outcomes=outcomes,
         what_if=what_if,
         scenarios=list(_of_scenarios(scored.scores, tested, scenarios, alerted)),
-        patterns=patterns,
         days=_days(tested, alerted[_share_name(0.005)]),
     )
 
@@ -214,18 +209,20 @@ def _share_name(part: float) -> str:
     return f"{100 * part:g} %"
 
 
-def _ranking(scores: Floats, fraud: Bools) -> Ranking:
+def ranking_of(scores: Floats, fraud: Bools) -> Ranking:
+    """The figures of a ranking of transactions, or of accounts."""
     return Ranking(
         ranked=len(scores),
         fraudulent=int(fraud.sum()),
         average_precision=average_precision(scores, fraud),
         roc_auc=roc_auc(scores, fraud),
-        at=[_at(part, scores, fraud) for part in SHARES],
+        at=[at_share(part, scores, fraud) for part in SHARES],
         curve=curve(scores, fraud),
     )
 
 
-def _at(part: float, scores: Floats, fraud: Bools) -> At:
+def at_share(part: float, scores: Floats, fraud: Bools) -> At:
+    """What the highest `part` of a ranking finds."""
     alerted = highest(scores, round(part * len(scores)))
     alerts, caught = int(alerted.sum()), float((alerted & fraud).sum())
     return At(part, alerts, share(caught, alerts), share(caught, float(fraud.sum())))

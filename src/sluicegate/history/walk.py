@@ -20,6 +20,8 @@ CHUNK: Final = 10_000
 REPEAT: Final = "REPEAT"
 ANY_SCORE: Final = float(np.nextafter(0, 1))
 """Every score above nothing has reasons worth telling."""
+EVERY_LEG: Final = -1.0
+"""The threshold that every leg reaches: their features are wanted."""
 
 Progress = Callable[[int, int], None]
 """Told how many transactions are done, and of how many."""
