@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from sluicegate.analysis import analysis_app
 from sluicegate.errors import Problem
 from sluicegate.lists import accounts_app, cases_app, directives_app
-from sluicegate.options import Broker, reached, settings_of
+from sluicegate.options import Broker, ColumnMap, FittedModel, Timezone, reached, settings_of
 from sluicegate.pattern_tools import patterns_app
 from sluicegate.tools import dead_letter_app, state_app
 
@@ -45,6 +46,7 @@ app.add_typer(patterns_app, name="patterns")
 app.add_typer(cases_app, name="cases")
 app.add_typer(dead_letter_app, name="dead-letter")
 app.add_typer(state_app, name="state")
+app.add_typer(analysis_app)
 
 
 def _above_zero(value: float | None) -> float | None:
@@ -53,31 +55,10 @@ def _above_zero(value: float | None) -> float | None:
     return value
 
 
-def _share(value: float) -> float:
-    if not 0 < value <= 1:
-        raise typer.BadParameter(f"{value:g} is not a share above 0 and up to 1")
-    return value
-
-
 Slot = Annotated[
     str | None, typer.Option(metavar="NAME", help="Stable name, unique among those that run.")
 ]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="The same seed, the same city.")]
-ColumnMap = Annotated[
-    str | None,
-    typer.Option(metavar="A=B,...", help="Columns of the file and the fields that they stand for."),
-]
-Timezone = Annotated[
-    str, typer.Option(metavar="ZONE", help="Zone of times that are written without an offset.")
-]
-LabelColumns = Annotated[
-    str | None,
-    typer.Option(metavar="A=B,...", help="The same for labels; else id as in --columns."),
-]
-Holdout = Annotated[
-    float,
-    typer.Option(metavar="X", callback=_share, help="Last share of the time, which is tested."),
-]
 
 
 @app.callback()
@@ -265,6 +246,7 @@ def score(
     ] = None,
     columns: ColumnMap = None,
     timezone: Timezone = "UTC",
+    model: FittedModel = None,
     legs: Annotated[
         bool, typer.Option("--legs", help="Replay the legs logs on Kafka instead of a file.")
     ] = False,
@@ -273,8 +255,13 @@ def score(
     """Score a file of transactions with the live step function, in time order, without a broker.
 
     With --legs, replay the legs logs themselves: exactly the live alerts, one row each, and the
-    digest of each partition's account rows.
+    digest of each partition's account rows. With --model, scores are the probabilities of a model
+    that `sluicegate fit` made.
     """
+    if legs and model is not None:
+        raise typer.BadParameter(
+            "is for files: live alerts come from patterns", param_hint="--model"
+        )
     if (events is None) != legs:
         raise typer.BadParameter("give a file of transactions, or --legs", param_hint="EVENTS")
     from sluicegate.history.score import score_file, score_legs
@@ -290,59 +277,18 @@ def score(
         return
     with counted("transactions") as progress:
         scored = score_file(
-            settings_of(context), events, out, columns=columns, timezone=timezone, progress=progress
+            settings_of(context),
+            events,
+            out,
+            columns=columns,
+            timezone=timezone,
+            model=model,
+            progress=progress,
         )
     for sentence in scored.summary:
         typer.echo(sentence)
     refused = f", {scored.refused:,} refused or repeated" if scored.refused else ""
     typer.echo(f"{scored.transactions:,} transactions{refused}, {scored.alerts:,} alerts, in {out}")
-
-
-@app.command(
-    epilog="Example: [bold]sluicegate backtest bank.parquet labels.csv --report out "
-    "--against config/patterns.old.toml[/bold]"
-)
-def backtest(
-    context: typer.Context,
-    events: Annotated[Path, typer.Argument(help="Transactions: .parquet, .csv(.gz) or .ndjson.")],
-    labels: Annotated[Path, typer.Argument(help="Their labels: id, label, and scenario or none.")],
-    report: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder for report.html and report.json.")
-    ],
-    patterns: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Patterns, instead of the configured ones.")
-    ] = None,
-    against: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Other patterns to compare with.")
-    ] = None,
-    holdout: Holdout = 0.5,
-    budget: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Alerts the desk can look at in a day.")
-    ] = 50,
-    columns: ColumnMap = None,
-    label_columns: LabelColumns = None,
-    timezone: Timezone = "UTC",
-) -> None:
-    """Measure on a file with known frauds what alerts would have come to.
-
-    The file is judged once, in order of time, each transaction as of itself. Labels have columns
-    id, label (0 or 1) and, where kinds of fraud are known, scenario.
-    """
-    from sluicegate.history.backtest import History, Plan
-    from sluicegate.history.backtest import backtest as run
-    from sluicegate.history.report import PAGE, write_report
-    from sluicegate.operations.progress import counted
-
-    settings = settings_of(context)
-    if patterns is not None:
-        settings = settings.changed(patterns={"file": patterns})
-    history = History(events, labels, columns, label_columns, timezone)
-    with counted("transactions") as progress:
-        result = run(settings, history, Plan(holdout, budget, against), progress)
-    write_report(result, report)
-    for sentence in result.sentences():
-        typer.echo(sentence)
-    typer.echo(f"report in {report / PAGE}")
 
 
 @app.command(epilog="Example: [bold]sluicegate demo --for 30 --report demo.json[/bold]")

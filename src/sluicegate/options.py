@@ -1,6 +1,7 @@
 """What several commands share: options, and the way to settings and broker."""
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,6 +28,29 @@ Broker = Annotated[
         callback=_addresses,
     ),
 ]
+
+ColumnMap = Annotated[
+    str | None,
+    typer.Option(metavar="A=B,...", help="Columns of the file and the fields that they stand for."),
+]
+Timezone = Annotated[
+    str, typer.Option(metavar="ZONE", help="Zone of times that are written without an offset.")
+]
+FittedModel = Annotated[
+    Path | None, typer.Option("--model", metavar="FILE", help="A model made by sluicegate fit.")
+]
+
+
+def milliseconds(text: str) -> int:
+    """A length of time as it is typed: 7d, 12h, 30m, 0d.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = re.fullmatch(r"(\d{1,6})([dhm])", text.strip())
+    if match is None:
+        raise ValueError(text)
+    return int(match[1]) * {"d": 86_400_000, "h": 3_600_000, "m": 60_000}[match[2]]
 
 
 def settings_of(context: typer.Context, broker: str | None = None) -> "Settings":

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
+from sluicegate.errors import Problem
 from sluicegate.history.figures import SHARES, ranking_of
 from sluicegate.history.metrics import Floats
-from sluicegate.history.model import Card
+from sluicegate.history.model import Card, Model
 from sluicegate.history.outcomes import Period
 
 _PAGE = """\
@@ -54,6 +56,21 @@ def _metrics(period: Period, scores: Floats) -> dict[str, float | None]:
         "average precision of accounts": accounts.average_precision,
         "ROC AUC of accounts": accounts.roc_auc,
     }
+
+
+def write_model(model: Model, path: Path) -> tuple[Path, Path]:
+    """Writes the model to `path` and its card beside it; returns both paths.
+
+    Raises:
+        Problem: a file cannot be written.
+    """
+    card = path.with_name(f"{path.name}.card.md")
+    for file, text in ((path, model.text()), (card, card_page(model.card))):
+        try:
+            file.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise Problem(f"{file}: cannot be written", str(error)) from error
+    return path, card
 
 
 def card_page(card: Card) -> str:

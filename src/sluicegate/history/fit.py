@@ -173,12 +173,11 @@ def fit(
 def _judged_again(model: Model, events: Events, rows: Rows) -> Floats:
     """What the model says of each transaction of the file when it walks through it."""
     judging = ModelJudging(model, events)
-    return np.concatenate(
-        [
-            judging.judge_rows(rows.part(slice(start, start + PIECE)), start).transaction
-            for start in range(0, len(rows.payer), PIECE)
-        ]
-    )
+    pieces = [
+        judging.judge_rows(rows.part(slice(start, start + PIECE)), start).transaction
+        for start in range(0, len(rows.payer), PIECE)
+    ]
+    return np.nan_to_num(np.concatenate(pieces))
 
 
 def _check(lessons: Lessons) -> None:

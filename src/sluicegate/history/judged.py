@@ -63,7 +63,9 @@ def judge_events(
     for stretch in walk(settings, events, scoring, progress):
         gathered.take(stretch)
         said = judging.judge(stretch)
-        scores[stretch.start : stretch.start + len(stretch.refused)] = said.transaction
+        scores[stretch.start : stretch.start + len(stretch.refused)] = np.nan_to_num(
+            said.transaction
+        )
     return replace(gathered.judged(), model_scores=scores)
 
 
@@ -73,6 +75,7 @@ class ModelJudging:
     def __init__(self, model: Model, events: Events) -> None:
         self._payer, self._payee = account_numbers(events)
         self._occurred_at_ms = events.frame["occurred_at_ms"].to_numpy()
+        self.model = model
         self.walk = ModelWalk(model, 2 * len(events.frame) + 1)
 
     def judge(self, stretch: Stretch) -> Opinion:

@@ -102,23 +102,15 @@ class Model:
         """In the order of the pattern set that the model was fitted with."""
         return np.array(list(self.card.pattern_weights.values()))
 
-    def save(self, path: Path) -> None:
-        """Writes the model, and its card beside it for people.
-
-        Raises:
-            Problem: the file cannot be written.
-        """
-        saved = Saved(
+    def text(self) -> str:
+        """The model as its file holds it."""
+        return Saved(
             format=FORMAT,
             card=self.card,
             first={side: head.booster.model_to_string() for side, head in self.first.items()},
             second={side: head.booster.model_to_string() for side, head in self.second.items()},
             lines={side: head.line or (1.0, 0.0) for side, head in self.second.items()},
-        )
-        try:
-            path.write_text(saved.model_dump_json(), encoding="utf-8")
-        except OSError as error:
-            raise Problem(f"{path}: the model cannot be written", str(error)) from error
+        ).model_dump_json()
 
 
 def load_model(path: Path, pattern_set: PatternSet) -> Model:
@@ -191,9 +183,8 @@ class Opinion:
 
     @property
     def transaction(self) -> Floats:
-        """`[n]`: of the arrival, which knows both sides, else of the departure; 0 of neither."""
-        last = np.where(np.isnan(self.arrival), self.departure, self.arrival)
-        return np.nan_to_num(last)
+        """`[n]`: of the arrival, which knows both sides, else of the departure, else NaN."""
+        return np.where(np.isnan(self.arrival), self.departure, self.arrival)
 
 
 class ModelWalk:
@@ -233,18 +224,22 @@ class ModelWalk:
 
     def explain(self, opinion: Opinion, chosen: Ints) -> list[tuple[Reason, ...]]:
         """The top reasons of the model for the chosen transactions, by their last judgement."""
-        found: dict[int, tuple[Reason, ...]] = {}
         arrived = ~np.isnan(opinion.arrival[chosen])
-        for side, which, inputs, said in (
-            ("departure", chosen[~arrived], opinion.departure_inputs, opinion.departure),
-            ("arrival", chosen[arrived], opinion.arrival_inputs, opinion.arrival),
-        ):
-            if not len(which):
-                continue
-            head = self._model.second["arrival" if side == "arrival" else "departure"]
-            names = input_names("arrival" if side == "arrival" else "departure", past=True)
-            contributions = head.contributions(inputs[which])
-            for at, added in zip(which.tolist(), contributions, strict=True):
-                values = inputs[at].astype(np.float64)
-                found[at] = model_reasons(names, values, added, float(said[at]))
+        found: dict[int, tuple[Reason, ...]] = {}
+        self._explain("departure", chosen[~arrived], opinion, found)
+        self._explain("arrival", chosen[arrived], opinion, found)
         return [found[at] for at in chosen.tolist()]
+
+    def _explain(
+        self, side: Side, chosen: Ints, opinion: Opinion, found: dict[int, tuple[Reason, ...]]
+    ) -> None:
+        if not len(chosen):
+            return
+        leaves = side == "departure"
+        inputs = (opinion.departure_inputs if leaves else opinion.arrival_inputs)[chosen]
+        said = (opinion.departure if leaves else opinion.arrival)[chosen]
+        added = self._model.second[side].contributions(inputs)
+        names = input_names(side, past=True)
+        for number, at in enumerate(chosen.tolist()):
+            values = inputs[number].astype(np.float64)
+            found[at] = model_reasons(names, values, added[number], float(said[number]))
