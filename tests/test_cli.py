@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     *("up", "broker", "topics create", "topics check", "router", "worker", "liaison"),
-    *("simulate", "replay", "score", "demo", "bench", "config check"),
+    *("simulate", "replay", "score", "backtest", "fit", "demo", "bench", "config check"),
     *("dead-letter list", "dead-letter show", "dead-letter replay"),
     *("state show", "state digest", "state export", "state import", "state rebuild", "state adopt"),
 )
