@@ -28,7 +28,7 @@ def platt(scores: Floats, fraud: Bools) -> tuple[float, float]:
     x = np.column_stack([log_odds(scores), np.ones(len(scores))])
     line = np.array([1.0, 0.0])
     for _ in range(NEWTON_STEPS):
-        guess = _logistic(x @ line)
+        guess = logistic(x @ line)
         gradient = x.T @ (target - guess) - 1e-3 * (line - [1.0, 0.0])
         curvature = (x.T * (guess * (1 - guess))) @ x + 1e-3 * np.eye(2)
         step = np.linalg.solve(curvature, gradient)
@@ -40,7 +40,15 @@ def platt(scores: Floats, fraud: Bools) -> tuple[float, float]:
 
 def calibrated(scores: Floats, line: tuple[float, float]) -> Floats:
     """Probabilities, in the same order as the scores."""
-    return _logistic(line[0] * log_odds(scores) + line[1])
+    return logistic(log_odds(scores), *line)
+
+
+def logistic(odds: Floats, slope: float = 1.0, intercept: float = 0.0) -> Floats:
+    """Probabilities of log-odds along a line."""
+    x = slope * odds + intercept
+    small = np.exp(-np.abs(x))
+    found: Floats = np.where(x >= 0, 1, small) / (1 + small)
+    return found
 
 
 def log_odds(scores: Floats) -> Floats:
@@ -76,9 +84,3 @@ def pattern_weights(strengths: Floats, fraud: Bools) -> Floats:
 def weighted(strengths: Floats, weights: Floats) -> Floats:
     """Strengths under weights."""
     return -np.expm1(weights * np.log1p(-np.minimum(strengths, 1 - CLIP)))
-
-
-def _logistic(x: Floats) -> Floats:
-    positive = np.exp(-np.abs(x))
-    found: Floats = np.where(x >= 0, 1, positive) / (1 + positive)
-    return found

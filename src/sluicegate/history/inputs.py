@@ -2,7 +2,8 @@
 
 The departure head reads the payer's alone, since no more is known when money leaves; the arrival
 head reads both. Provenance is left out: it is a part of the payer's row. So is the payer's score:
-a model must not depend on the patterns that happen to be in force.
+a model must not depend on the patterns that happen to be in force. And so are directives, which
+people decide on because of what a model said.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,13 @@ Singles = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
-OWN: Final = np.array([i for i, feature in enumerate(FEATURES) if not feature.provenance])
+OWN: Final = np.array(
+    [
+        index
+        for index, feature in enumerate(FEATURES)
+        if not feature.provenance and feature.source != "directive"
+    ]
+)
 OWN_NAMES: Final = tuple(FEATURES[i].name for i in OWN)
 PAYER_NAMES: Final = tuple(f"payer.{name}" for name in OWN_NAMES)
 PAYEE_NAMES: Final = tuple(f"payee.{name}" for name in OWN_NAMES)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sluicegate.domain.alert import Reason
 from sluicegate.errors import Problem
-from sluicegate.history.calibration import calibrated
+from sluicegate.history.calibration import logistic
 from sluicegate.history.inputs import (
     PAYEE_NAMES,
     PAYEE_PAST,
@@ -63,30 +63,43 @@ class Saved(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: int
     card: Card
-    first: dict[Side, str]
-    second: dict[Side, str]
+    first: dict[Side, list[str]]
+    second: dict[Side, list[str]]
     lines: dict[Side, tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Head:
-    """One booster, and the line that makes its scores probabilities, if it has one."""
+    """Boosters that agree on a mean, and the line that makes it a probability, if there is one."""
 
-    booster: lightgbm.Booster
+    boosters: tuple[lightgbm.Booster, ...]
     line: tuple[float, float] | None = None
+
+    @property
+    def trees(self) -> int:
+        """Of all boosters together."""
+        return sum(booster.num_trees() for booster in self.boosters)
 
     def scores(self, inputs: Singles, there: Bools) -> Floats:
         """`[n]` in [0, 1]; NaN where there is no such side."""
         found = np.full(len(inputs), np.nan)
         if there.any():
-            raw = np.asarray(self.booster.predict(inputs[there], num_threads=THREADS), np.float64)
-            found[there] = raw if self.line is None else calibrated(raw, self.line)
+            present = inputs[there]
+            odds = self._mean(present, raw_score=True)
+            found[there] = logistic(odds, *(self.line or (1.0, 0.0)))
         return found
 
     def contributions(self, inputs: Singles) -> Floats:
         """`[n, inputs]`: what each input adds to the log-odds of each row."""
-        found = np.asarray(self.booster.predict(inputs, pred_contrib=True, num_threads=THREADS))
-        return found[:, :-1].astype(np.float64)
+        return self._mean(inputs, pred_contrib=True)[:, :-1]
+
+    def _mean(self, inputs: Singles, **how: bool) -> Floats:
+        said = [
+            np.asarray(booster.predict(inputs, num_threads=THREADS, **how), np.float64)
+            for booster in self.boosters
+        ]
+        mean: Floats = np.mean(said, axis=0)
+        return mean
 
 
 @dataclass(frozen=True)
@@ -107,8 +120,8 @@ class Model:
         return Saved(
             format=FORMAT,
             card=self.card,
-            first={side: head.booster.model_to_string() for side, head in self.first.items()},
-            second={side: head.booster.model_to_string() for side, head in self.second.items()},
+            first={side: _texts(head) for side, head in self.first.items()},
+            second={side: _texts(head) for side, head in self.second.items()},
             lines={side: head.line or (1.0, 0.0) for side, head in self.second.items()},
         ).model_dump_json()
 
@@ -140,17 +153,21 @@ def load_model(path: Path, pattern_set: PatternSet) -> Model:
             )
     return Model(
         saved.card,
-        {side: Head(_booster(path, text)) for side, text in saved.first.items()},
+        {side: Head(_boosters(path, texts)) for side, texts in saved.first.items()},
         {
-            side: Head(_booster(path, text), saved.lines[side])
-            for side, text in saved.second.items()
+            side: Head(_boosters(path, texts), saved.lines[side])
+            for side, texts in saved.second.items()
         },
     )
 
 
-def _booster(path: Path, text: str) -> lightgbm.Booster:
+def _texts(head: Head) -> list[str]:
+    return [booster.model_to_string() for booster in head.boosters]
+
+
+def _boosters(path: Path, texts: list[str]) -> tuple[lightgbm.Booster, ...]:
     try:
-        return lightgbm.Booster(model_str=text)
+        return tuple(lightgbm.Booster(model_str=text) for text in texts)
     except lightgbm.basic.LightGBMError as error:
         raise Problem(f"{path}: is no model of sluicegate fit", str(error)) from error
 

@@ -157,6 +157,12 @@ _PLAIN: Final[Mapping[str, tuple[str, str]]] = {
         "近期转出中即收即转给新户的占 {suspicion_out:percent}",
         "{suspicion_out:percent} of recent outflows were fresh money to new payees",
     ),
+    "holder_age": ("持有人约 {holder_age:plain} 岁", "holder about {holder_age:plain} years old"),
+    "open_days": ("开户 {open_days:days}", "opened {open_days:days} ago"),
+    "declared_income": (
+        "申报月收入 {declared_income:money} 元",
+        "declared income {declared_income:money} a month",
+    ),
     "sources_60d": (
         "60 天内约 {sources_60d:count} 个付款方",
         "about {sources_60d:count payer} in 60 days",
