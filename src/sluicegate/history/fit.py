@@ -48,7 +48,7 @@ PATIENCE: Final = 20
 STOP_FROM, CALIBRATE_FROM = 0.6, 0.8
 """Slices of the training window, by share of its frauds."""
 FEWEST_FRAUDS: Final = 20
-MOST_HONEST: Final = 200_000
+MOST_HONEST: Final = 100_000
 """More honest transactions than this are drawn from, and weigh as many as they stand for."""
 PIECE: Final = 50_000
 STEPS: Final = len(SIDES) * (FOLDS + 1 + 3)

@@ -1,6 +1,7 @@
 """What a fitted model leans on, in the words of a reason: a template for each of its inputs."""
 
 from collections.abc import Mapping
+from math import isnan
 from typing import Final
 
 import numpy as np
@@ -15,8 +16,8 @@ MODEL: Final = "model"
 MOST_REASONS: Final = 3
 
 _SIDES: Final[Mapping[str, Mapping[Language, str]]] = {
-    "payer": {"zh": "付款账户", "en": "payer's account: "},
-    "payee": {"zh": "收款账户", "en": "payee's account: "},
+    "payer": {"zh": "付款账户 ", "en": "payer's account: "},
+    "payee": {"zh": "收款账户 ", "en": "payee's account: "},
 }
 _PLAIN: Final[Mapping[str, tuple[str, str]]] = {
     "amount": ("本笔金额 {amount:money} 元", "{amount:money} moves"),
@@ -172,6 +173,19 @@ _PLAIN: Final[Mapping[str, tuple[str, str]]] = {
         "about {targets_60d:count payee} in 60 days",
     ),
 }
+_NONE: Final[Mapping[str, tuple[str, str]]] = {
+    "age_days": ("此前无任何往来", "no movement before"),
+    "silent_days": ("此前无任何往来", "no movement before"),
+    "since_inflow_s": ("此前无转入", "no inflow before"),
+    "since_outflow_s": ("此前无转出", "no outflow before"),
+    "pass_through_gap_24h": ("24 小时内无反向往来", "nothing went the other way within 24 h"),
+    "pass_through_legs_24h": ("24 小时内无反向往来", "nothing went the other way within 24 h"),
+    "passed_on_1h": ("1 小时内无转入", "no inflow within 1 h"),
+    "largest_inflow_91d": ("此前三个月无转入", "no inflow in the three months before"),
+    "largest_outflow_91d": ("此前三个月无转出", "no outflow in the three months before"),
+    "amount_z": ("往来太少无从比较", "too few movements to have a habit"),
+}
+"""What it means that a number is not there."""
 _PAST: Final[Mapping[str, tuple[str, str]]] = {
     "past_out": ("近期转出累计得分 {:.2f}", "scores of recent outflows add up to {:.2f}"),
     "past_in": ("近期转入累计得分 {:.2f}", "scores of recent inflows add up to {:.2f}"),
@@ -204,7 +218,7 @@ _TEMPLATES: Final = _templates()
 
 
 def words_of(name: str, value: float) -> tuple[str, str]:
-    """What an input (`payer.sources_24h`) says, in Chinese and English; NaN reads unknown.
+    """What an input (`payer.sources_24h`) says, in Chinese and English; NaN is unknown.
 
     A feature without words of its own is said by its name.
     """
@@ -214,12 +228,13 @@ def words_of(name: str, value: float) -> tuple[str, str]:
 
 
 def _said(feature: str, value: float) -> tuple[str, str]:
+    if isnan(value) and feature in _NONE:
+        return _NONE[feature]
     if feature in _PAST:
         zh, en = _PAST[feature]
-        known = value == value  # noqa: PLR0124 - NaN is unknown, and the only value unequal to itself
-        return (zh.format(value), en.format(value)) if known else ("不详", "unknown")
+        return zh.format(value), en.format(value)
     if feature not in _TEMPLATES:
-        return f"{feature} = {value:.6g}", f"{feature} = {value:.6g}"
+        return f"{feature} {value:.6g}", f"{feature} {value:.6g}"
     zh_template, en_template = _TEMPLATES[feature]
     return zh_template.fill(lambda _name: value), en_template.fill(lambda _name: value)
 
