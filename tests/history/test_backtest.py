@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from tests.history.conftest import shortened
+from typer.testing import CliRunner
 
+from sluicegate.cli import app
 from sluicegate.errors import Problem
 from sluicegate.history.backtest import Backtest, Plan, backtest
 from sluicegate.history.judged import judge_events
@@ -175,3 +177,14 @@ def test_the_same_backtest_gives_the_same_bytes(
     again = backtest(settings, city, Plan(holdout=0.5, budget=30))
     assert report_json(again) == report_json(result)
     assert report_page(again) == report_page(result)
+
+
+def test_the_command_writes_the_report_and_says_the_headline(
+    city: History, result: Backtest, tmp_path: Path
+) -> None:
+    asked = ["backtest", str(city.events), str(city.labels), "--report", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, [*asked, "--holdout", "0.5", "--budget", "30"])
+    assert done.exit_code == 0
+    assert done.output.splitlines()[:-1] == result.sentences()
+    written = (tmp_path / "out" / NUMBERS).read_text(encoding="utf-8")
+    assert written == report_json(result)
