@@ -1,11 +1,13 @@
 """Commands on files whose frauds are known: what alerts would have come to, and a fitted model."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sluicegate.options import ColumnMap, FittedModel, Timezone, milliseconds, settings_of
+from sluicegate.options import ColumnMap, FittedModel, Timezone, settings_of
+from sluicegate.tools import duration
 
 # What a command needs is loaded in it, so that --help is there at once; options are arguments.
 # ruff: noqa: PLC0415, PLR0917
@@ -13,11 +15,9 @@ from sluicegate.options import ColumnMap, FittedModel, Timezone, milliseconds, s
 analysis_app = typer.Typer()
 
 
-def _duration(value: str) -> str:
-    try:
-        milliseconds(value)
-    except ValueError as error:
-        raise typer.BadParameter(f"{value!r} is not a time such as 7d, 12h or 30m") from error
+def _delay(value: str) -> str:
+    if duration(value) is None:
+        raise typer.BadParameter(f"{value!r} is not a time such as 7d, 12h or 30m")
     return value
 
 
@@ -104,7 +104,7 @@ def fit(
     ] = 0.5,
     label_delay: Annotated[
         str,
-        typer.Option(metavar="T", callback=_duration, help="When labels are known: 7d, 12h, 0d."),
+        typer.Option(metavar="T", callback=_delay, help="When labels are known: 7d, 12h, 0d."),
     ] = "0d",
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, help="The same seed, the same model.")
@@ -125,7 +125,8 @@ def fit(
     from sluicegate.operations.progress import counted
 
     history = History(events, labels, columns, label_columns, timezone)
-    plan = FitPlan(holdout, milliseconds(label_delay), seed)
+    delay = duration(label_delay) or timedelta(0)
+    plan = FitPlan(holdout, delay // timedelta(milliseconds=1), seed)
     with counted("transactions") as walked, counted("trainings") as trained:
         model = run(settings_of(context), history, plan, walked, trained)
     for written in write_model(model, out):

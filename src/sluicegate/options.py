@@ -41,18 +41,6 @@ FittedModel = Annotated[
 ]
 
 
-def milliseconds(text: str) -> int:
-    """A length of time as it is typed: 7d, 12h, 30m, 0d.
-
-    Raises:
-        ValueError: it is none.
-    """
-    match = re.fullmatch(r"(\d{1,6})([dhm])", text.strip())
-    if match is None:
-        raise ValueError(text)
-    return int(match[1]) * {"d": 86_400_000, "h": 3_600_000, "m": 60_000}[match[2]]
-
-
 def settings_of(context: typer.Context, broker: str | None = None) -> "Settings":
     """The settings, with the broker of the command line in place of the configured one."""
     from sluicegate.settings import load_settings

@@ -158,6 +158,72 @@ _PLAIN: Final[Mapping[str, tuple[str, str]]] = {
         "近期转出中即收即转给新户的占 {suspicion_out:percent}",
         "{suspicion_out:percent} of recent outflows were fresh money to new payees",
     ),
+    "sources_1h": ("1 小时内 {sources_1h:count} 个付款方", "{sources_1h:count payer} within 1 h"),
+    "targets_1h": ("1 小时内 {targets_1h:count} 个收款方", "{targets_1h:count payee} within 1 h"),
+    "sources_10d": (
+        "10 天内 {sources_10d:count} 个付款方",
+        "{sources_10d:count payer} within 10 days",
+    ),
+    "targets_10d": (
+        "10 天内 {targets_10d:count} 个收款方",
+        "{targets_10d:count payee} within 10 days",
+    ),
+    "same_pair_5d": (
+        "5 天内与该对手往来 {same_pair_5d:money} 元",
+        "{same_pair_5d:money} with this counterparty within 5 days",
+    ),
+    "same_pair_near_7d": (
+        "7 天内与该对手金额相近 {same_pair_near_7d:count} 笔",
+        "{same_pair_near_7d:count leg} of about this amount with this counterparty within 7 days",
+    ),
+    "similar_24h": (
+        "24 小时内金额相近 {similar_24h:count} 笔",
+        "{similar_24h:count leg} of about this amount within 24 h",
+    ),
+    "similar_last_3": (
+        "最近 3 笔中金额相近 {similar_last_3:count} 笔",
+        "{similar_last_3:count leg} of the latest 3 of about this amount",
+    ),
+    "small_legs_1h": (
+        "1 小时内小额 {small_legs_1h:count} 笔",
+        "{small_legs_1h:count small leg} within 1 h",
+    ),
+    "burst_10d": (
+        "此前 10 天往来 {burst_10d:money} 元",
+        "{burst_10d:money} moved in the 10 days up to the movement before",
+    ),
+    "burst_legs_10d": (
+        "此前 10 天往来 {burst_legs_10d:count} 笔",
+        "{burst_legs_10d:count leg} in the 10 days up to the movement before",
+    ),
+    "turnover_30d": (
+        "本期 30 天往来 {turnover_30d:money} 元",
+        "{turnover_30d:money} moved in this block of 30 days",
+    ),
+    "turnover_before_30d": (
+        "上期 30 天往来 {turnover_before_30d:money} 元",
+        "{turnover_before_30d:money} moved in the block of 30 days before",
+    ),
+    "turnover_before_60d": (
+        "前期 30 天往来 {turnover_before_60d:money} 元",
+        "{turnover_before_60d:money} moved in the block of 30 days before that",
+    ),
+    "day_count_z": (
+        "当日笔数偏离习惯 {day_count_z:plain} 个标准差",
+        "number of legs today {day_count_z:plain} standard deviations from its habit",
+    ),
+    "night_share": (
+        "近期夜间往来占 {night_share:percent}",
+        "{night_share:percent} of recent legs at night",
+    ),
+    "round_share": (
+        "近期整千金额占 {round_share:percent}",
+        "{round_share:percent} of recent amounts are whole thousands",
+    ),
+    "benford": (
+        "首位数字偏离常态 卡方 {benford:plain}",
+        "leading digits off by chi-squared {benford:plain}",
+    ),
     "holder_age": ("持有人约 {holder_age:plain} 岁", "holder about {holder_age:plain} years old"),
     "open_days": ("开户 {open_days:days}", "opened {open_days:days} ago"),
     "declared_income": (
@@ -184,6 +250,8 @@ _NONE: Final[Mapping[str, tuple[str, str]]] = {
     "largest_inflow_91d": ("此前三个月无转入", "no inflow in the three months before"),
     "largest_outflow_91d": ("此前三个月无转出", "no outflow in the three months before"),
     "amount_z": ("往来太少无从比较", "too few movements to have a habit"),
+    "day_count_z": ("往来太少无从比较", "too few days to have a habit"),
+    "benford": ("往来太少无从比较", "too few movements to have a habit"),
 }
 """What it means that a number is not there."""
 _PAST: Final[Mapping[str, tuple[str, str]]] = {
