@@ -104,12 +104,13 @@ def test_a_model_is_tested_only_on_what_it_was_not_trained_on(
 def test_without_a_holdout_there_is_nothing_to_test_on(
     settings: Settings, city: History, tmp_path: Path
 ) -> None:
-    whole = fit(settings, city, FitPlan(holdout=0))
+    history = shortened(city, tmp_path, 12_000)
+    whole = fit(settings, history, FitPlan(holdout=0))
     assert whole.card.metrics == {}
     path, card = write_model(whole, tmp_path / "whole.model")
     assert "Nothing was held out." in card.read_text(encoding="utf-8")
     with pytest.raises(Problem, match="nothing is left to test the model on"):
-        backtest(settings, city, Plan(model=path))
+        backtest(settings, history, Plan(model=path))
 
 
 def test_a_saved_model_says_the_same(

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import lightgbm
 import numpy as np
 
 from sluicegate.errors import Problem
+from sluicegate.history import boosting
 from sluicegate.history.accounts import account_numbers
 from sluicegate.history.calibration import pattern_weights, platt
 from sluicegate.history.card import metrics_of
@@ -269,7 +269,7 @@ def _head(  # noqa: PLR0917 - what to learn, from which, with what, how long
 ) -> Head:
     learnt = _lesson(lessons, side, chosen, past)
     seeds = range(lessons.seed, lessons.seed + boosters)
-    return Head(tuple(lightgbm.train(_settings(side, past, seed), learnt, trees) for seed in seeds))
+    return Head(tuple(boosting.train(_settings(side, past, seed), learnt, trees) for seed in seeds))
 
 
 def _trees(
@@ -278,9 +278,9 @@ def _trees(
     """How many trees do best on a later slice."""
     learnt = _lesson(lessons, side, chosen, past)
     held = _lesson(lessons, side, stop_on, past, learnt)
-    stop = lightgbm.early_stopping(PATIENCE, verbose=False)
+    stop = boosting.early_stopping(PATIENCE, verbose=False)
     settings = _settings(side, past, lessons.seed)
-    stopped = lightgbm.train(settings, learnt, MOST_TREES, valid_sets=[held], callbacks=[stop])
+    stopped = boosting.train(settings, learnt, MOST_TREES, valid_sets=[held], callbacks=[stop])
     return max(stopped.best_iteration, 1)
 
 
@@ -294,10 +294,10 @@ def _lesson(
     side: Side,
     chosen: Ints,
     past: tuple[Singles, Singles] | None,
-    like: lightgbm.Dataset | None = None,
-) -> lightgbm.Dataset:
+    like: boosting.Dataset | None = None,
+) -> boosting.Dataset:
     taken, weights = lessons.sample(chosen, side)
-    return lightgbm.Dataset(
+    return boosting.Dataset(
         _inputs(lessons, side, taken, past),
         lessons.fraud[taken].astype(np.float64),
         weight=weights,

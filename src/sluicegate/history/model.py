@@ -10,12 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
-import lightgbm
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sluicegate.domain.alert import Reason
 from sluicegate.errors import Problem
+from sluicegate.history import boosting
 from sluicegate.history.calibration import logistic
 from sluicegate.history.inputs import (
     PAYEE_NAMES,
@@ -72,7 +72,7 @@ class Saved(BaseModel):
 class Head:
     """Boosters that agree on a mean, and the line that makes it a probability, if there is one."""
 
-    boosters: tuple[lightgbm.Booster, ...]
+    boosters: tuple[boosting.Booster, ...]
     line: tuple[float, float] | None = None
 
     @property
@@ -165,10 +165,10 @@ def _texts(head: Head) -> list[str]:
     return [booster.model_to_string() for booster in head.boosters]
 
 
-def _boosters(path: Path, texts: list[str]) -> tuple[lightgbm.Booster, ...]:
+def _boosters(path: Path, texts: list[str]) -> tuple[boosting.Booster, ...]:
     try:
-        return tuple(lightgbm.Booster(model_str=text) for text in texts)
-    except lightgbm.basic.LightGBMError as error:
+        return tuple(boosting.Booster(model_str=text) for text in texts)
+    except boosting.LightGBMError as error:
         raise Problem(f"{path}: is no model of sluicegate fit", str(error)) from error
 
 
