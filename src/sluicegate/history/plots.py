@@ -74,7 +74,8 @@ def days_plot(figures: SetFigures) -> str:
 
 def _line(axes: Axes, points: list[tuple[float, float]], number: int, name: str) -> None:
     style = DASHES[number % 2]
-    axes.plot(*zip(*points, strict=True), style, color=COLOURS[number % 2], label=name)
+    across, up = [x for x, _ in points], [y for _, y in points]
+    axes.plot(across, up, style, color=COLOURS[number % 2], label=name)
 
 
 def _frame(axes: Axes, title: str, x: str, y: str) -> None:
