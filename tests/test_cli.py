@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     *("up", "broker", "topics create", "topics check", "router", "worker", "liaison"),
-    *("simulate", "replay", "score", "demo", "bench", "config check"),
+    *("simulate", "replay", "score", "backtest", "fit", "demo", "bench", "config check"),
     *("dead-letter list", "dead-letter show", "dead-letter replay"),
     *("state show", "state digest", "state export", "state import", "state rebuild", "state adopt"),
 )
@@ -94,6 +94,14 @@ def test_the_help_loads_nothing_heavy() -> None:
         "demo --lang fr",
         "demo --for 0",
         "score events.csv",
+        "score --legs --out alerts.parquet --model bank.model",
+        "backtest events.csv labels.csv",
+        "backtest events.csv labels.csv --report out --holdout 0",
+        "backtest events.csv labels.csv --report out --budget 0",
+        "backtest events.csv labels.csv --report out --against old.toml --model bank.model",
+        "fit events.csv labels.csv",
+        "fit events.csv labels.csv --out bank.model --label-delay soon",
+        "fit events.csv labels.csv --out bank.model --holdout 1",
     ],
 )
 def test_wrong_usage_is_2(arguments: str) -> None:
@@ -109,6 +117,7 @@ def test_wrong_usage_is_2(arguments: str) -> None:
         ("router", "no embedded broker is running"),
         ("topics check", "no embedded broker is running"),
         ("replay events.csv", "events.csv: there is no such file"),
+        ("backtest events.csv labels.csv --report out", "events.csv: there is no such file"),
         ("up", "config/patterns.toml: cannot read the patterns"),
         ("demo --for 1", "config/patterns.toml: cannot read the patterns"),
         ("simulate --for 1 --out no/such/folder/events.ndjson", "cannot be written"),

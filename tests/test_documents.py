@@ -23,7 +23,10 @@ PAGES = sorted(
     for where in ("*.md", "docs/**/*.md", "tests/**/*.md")
     for page in ROOT.glob(where)
 )
-COMMAND_PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/operations.md")
+COMMAND_PAGES = (
+    *("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"),
+    *("docs/operations.md", "docs/detection.md"),
+)
 GROUPS = ("topics", "config", "accounts", "directives", "cases", "patterns", "dead-letter", "state")
 MADE_LATER = ("docs/benchmarks/",)
 """Written by `make bench`; a checkout may not have it yet."""

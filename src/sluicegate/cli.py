@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from sluicegate.analysis import analysis_app
 from sluicegate.errors import Problem
 from sluicegate.lists import accounts_app, cases_app, directives_app
-from sluicegate.options import Broker, reached, settings_of
+from sluicegate.options import Broker, ColumnMap, FittedModel, Timezone, reached, settings_of
 from sluicegate.pattern_tools import patterns_app
 from sluicegate.tools import dead_letter_app, state_app
 
@@ -45,6 +46,7 @@ app.add_typer(patterns_app, name="patterns")
 app.add_typer(cases_app, name="cases")
 app.add_typer(dead_letter_app, name="dead-letter")
 app.add_typer(state_app, name="state")
+app.add_typer(analysis_app)
 
 
 def _above_zero(value: float | None) -> float | None:
@@ -57,13 +59,6 @@ Slot = Annotated[
     str | None, typer.Option(metavar="NAME", help="Stable name, unique among those that run.")
 ]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="The same seed, the same city.")]
-ColumnMap = Annotated[
-    str | None,
-    typer.Option(metavar="A=B,...", help="Columns of the file and the fields that they stand for."),
-]
-Timezone = Annotated[
-    str, typer.Option(metavar="ZONE", help="Zone of times that are written without an offset.")
-]
 
 
 @app.callback()
@@ -251,6 +246,7 @@ def score(
     ] = None,
     columns: ColumnMap = None,
     timezone: Timezone = "UTC",
+    model: FittedModel = None,
     legs: Annotated[
         bool, typer.Option("--legs", help="Replay the legs logs on Kafka instead of a file.")
     ] = False,
@@ -259,8 +255,13 @@ def score(
     """Score a file of transactions with the live step function, in time order, without a broker.
 
     With --legs, replay the legs logs themselves: exactly the live alerts, one row each, and the
-    digest of each partition's account rows.
+    digest of each partition's account rows. With --model, scores are the probabilities of a model
+    that `sluicegate fit` made.
     """
+    if legs and model is not None:
+        raise typer.BadParameter(
+            "is for files: live alerts come from patterns", param_hint="--model"
+        )
     if (events is None) != legs:
         raise typer.BadParameter("give a file of transactions, or --legs", param_hint="EVENTS")
     from sluicegate.history.score import score_file, score_legs
@@ -276,7 +277,13 @@ def score(
         return
     with counted("transactions") as progress:
         scored = score_file(
-            settings_of(context), events, out, columns=columns, timezone=timezone, progress=progress
+            settings_of(context),
+            events,
+            out,
+            columns=columns,
+            timezone=timezone,
+            model=model,
+            progress=progress,
         )
     for sentence in scored.summary:
         typer.echo(sentence)

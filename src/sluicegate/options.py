@@ -1,6 +1,7 @@
 """What several commands share: options, and the way to settings and broker."""
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +27,17 @@ Broker = Annotated[
         help="Kafka to use instead of the configured one; several addresses with commas.",
         callback=_addresses,
     ),
+]
+
+ColumnMap = Annotated[
+    str | None,
+    typer.Option(metavar="A=B,...", help="Columns of the file and the fields that they stand for."),
+]
+Timezone = Annotated[
+    str, typer.Option(metavar="ZONE", help="Zone of times that are written without an offset.")
+]
+FittedModel = Annotated[
+    Path | None, typer.Option("--model", metavar="FILE", help="A model made by sluicegate fit.")
 ]
 
 

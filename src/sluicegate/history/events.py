@@ -9,16 +9,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
-from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from polars.exceptions import PolarsError
 
 from sluicegate.domain.transaction import Channel, Kind
 from sluicegate.errors import Problem
+from sluicegate.history.tables import collect, column_names, did_you_mean, scan, sources_of, text_of
 
 FIELDS = (
     *("id", "occurred_at", "amount", "currency", "payer_account", "payee_account"),
@@ -28,7 +27,6 @@ FIELDS = (
 """The fields of the contract that a column can stand for."""
 REQUIRED = ("id", "occurred_at", "amount")
 ACCOUNTS = ("payer_account", "payee_account")
-FORMATS = (".parquet", ".csv", ".csv.gz", ".ndjson", ".jsonl")
 EXACT_FLOAT_MINOR = 10**15
 """Below this a double tells amounts of two decimals apart: 15 decimal digits survive."""
 LARGEST_MINOR = 10**18
@@ -89,7 +87,7 @@ def read_events(path: Path, *, columns: str | None = None, timezone: str = "UTC"
     """Read a file of transactions.
 
     Args:
-        path: A file of one of `FORMATS`.
+        path: A file of one of `tables.FORMATS`.
         columns: `name in the file=field of the contract`, with commas; columns that already have
             the name of a field need no entry, all others are left out.
         timezone: IANA name of the zone of the times that are written without an offset.
@@ -99,84 +97,17 @@ def read_events(path: Path, *, columns: str | None = None, timezone: str = "UTC"
     """
     _check_timezone(timezone)
     raw = scan(path)
-    present = _column_names(path, raw)
-    sources = _sources(path, present, columns)
-    frame = _collect(path, raw.select(pl.col(name).alias(field) for field, name in sources.items()))
+    present = column_names(path, raw)
+    sources = sources_of(path, present, columns, FIELDS)
+    _check_required(path, present, sources)
+    frame = collect(path, raw.select(pl.col(name).alias(field) for field, name in sources.items()))
     return _events(path, frame, timezone)
 
 
 def _check_timezone(timezone: str) -> None:
     known = zoneinfo.available_timezones()
     if timezone not in known:
-        raise Problem(f"unknown time zone {timezone!r}", hint=_did_you_mean(timezone, known))
-
-
-def scan(path: Path) -> pl.LazyFrame:
-    """The file by the end of its name; CSV as text throughout, so that nothing is guessed.
-
-    Raises:
-        Problem: there is no such file, or its name ends otherwise.
-    """
-    if not path.is_file():
-        raise Problem(f"{path}: there is no such file")
-    name = path.name.lower()
-    if name.endswith(".parquet"):
-        return pl.scan_parquet(path)
-    if name.endswith((".csv", ".csv.gz")):
-        return pl.scan_csv(path, infer_schema=False)
-    if name.endswith((".ndjson", ".jsonl")):
-        return pl.scan_ndjson(path, infer_schema_length=None)
-    suffix = "".join(path.suffixes[-2:]) if name.endswith(".gz") else path.suffix
-    raise Problem(
-        f"{path}: unknown format {suffix!r}",
-        f"known are {', '.join(FORMATS)}",
-        _did_you_mean(suffix, FORMATS) if suffix else "",
-    )
-
-
-def _column_names(path: Path, raw: pl.LazyFrame) -> list[str]:
-    try:
-        return raw.collect_schema().names()
-    except PolarsError as error:
-        raise _unreadable_file(path, error) from error
-
-
-def _collect(path: Path, frame: pl.LazyFrame) -> pl.DataFrame:
-    try:
-        return frame.collect()
-    except PolarsError as error:
-        raise _unreadable_file(path, error) from error
-
-
-def _unreadable_file(path: Path, error: PolarsError) -> Problem:
-    return Problem(f"{path}: cannot be read", str(error).partition("\n")[0])
-
-
-def _sources(path: Path, present: Sequence[str], columns: str | None) -> dict[str, str]:
-    """The column of the file for each field: those of the map, then those of the same name."""
-    sources: dict[str, str] = {}
-    for entry in (columns or "").split(","):
-        if not entry.strip():
-            continue
-        name, equals, field = (part.strip() for part in entry.partition("="))
-        if not equals or not name or not field:
-            raise Problem(
-                f"--columns: {entry!r} is not name=field", hint="such as txn_id=id,ts=occurred_at"
-            )
-        if field not in FIELDS:
-            raise Problem(f"--columns: unknown field {field!r}", hint=_did_you_mean(field, FIELDS))
-        if name not in present:
-            hint = _did_you_mean(name, present)
-            raise Problem(f"--columns: {path} has no column {name!r}", hint=hint)
-        if field in sources:
-            raise Problem(f"--columns: {field} is mapped twice: {sources[field]} and {name}")
-        sources[field] = name
-    taken = set(sources.values())
-    for field in FIELDS:
-        if field not in sources and field in present and field not in taken:
-            sources[field] = field
-    _check_required(path, present, sources)
-    return sources
+        raise Problem(f"unknown time zone {timezone!r}", hint=did_you_mean(timezone, known))
 
 
 def _check_required(path: Path, present: Sequence[str], sources: dict[str, str]) -> None:
@@ -198,7 +129,7 @@ def _events(path: Path, raw: pl.DataFrame, timezone: str) -> Events:
     channels, other_channels = _names(path, raw, "channel", Channel)
     kinds, other_kinds = _names(path, raw, "kind", Kind)
     made = ("occurred_at", "amount", "channel", "kind")
-    texts = [_text(path, raw[field]) for field in raw.columns if field not in made]
+    texts = [text_of(path, raw[field]) for field in raw.columns if field not in made]
     absent = [
         pl.Series(field, [None] * raw.height, dtype=pl.String)
         for field in ACCOUNTS
@@ -330,23 +261,13 @@ def _names(
     """The contract's names, upper or lower case; how many were unknown and became `other`."""
     if field not in raw.columns:
         return pl.Series(field, ["other"] * raw.height, dtype=pl.String), 0
-    given = _text(path, raw[field]).str.strip_chars().str.to_lowercase()
+    given = text_of(path, raw[field]).str.strip_chars().str.to_lowercase()
     known = given.is_in([name.value for name in names])
     frame = pl.DataFrame({"given": given, "known": known})
     chosen = (
         pl.when(pl.col("known").fill_null(value=False)).then("given").otherwise(pl.lit("other"))
     )
     return frame.select(chosen.alias(field)).to_series(), int((~known).sum())
-
-
-def _text(path: Path, column: pl.Series) -> pl.Series:
-    """The column as text; the empty text counts as null."""
-    try:
-        text = column.cast(pl.String)
-    except PolarsError as error:
-        raise Problem(f"{path}: {column.name} is {column.dtype}, not text") from error
-    empty = pl.when(pl.col(column.name) != "").then(pl.col(column.name))
-    return text.to_frame().select(empty).to_series()
 
 
 def _check_all_read(path: Path, field: str, given: pl.Series, read: pl.Series, hint: str) -> None:
@@ -376,11 +297,3 @@ def _wire(frame: pl.DataFrame) -> list[pl.Expr]:
         moment.dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").alias("occurred_at"),
         pl.concat_str(sign, minor.abs() // 100, pl.lit("."), cents).alias("amount"),
     ]
-
-
-def _did_you_mean(name: str, known: Sequence[str] | set[str]) -> str:
-    close = get_close_matches(name, list(known), n=1, cutoff=0.5)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    few = sorted(known)[:20]
-    return f"known are {', '.join(few)}{', ...' if len(known) > len(few) else ''}"

@@ -4,7 +4,7 @@ Each transaction is judged as of itself and never later: the departure against t
 then at once the arrival against the payee's, as the pipeline does with messages between.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,28 +13,19 @@ import numpy as np
 import polars as pl
 
 from sluicegate.domain.alert import Reason
-from sluicegate.domain.refusal import Refusal
-from sluicegate.domain.transaction import LATEST_MS, Rules
 from sluicegate.errors import Problem
+from sluicegate.history.calibration import weighted
 from sluicegate.history.events import Events, read_events
+from sluicegate.history.judged import ModelJudging
+from sluicegate.history.model import Model, load_model
+from sluicegate.history.walk import ANY_SCORE, EVERY_LEG, Progress, Stretch, walk
 from sluicegate.judging.judgement import explain, measure_for
-from sluicegate.judging.patterns import PatternSet
-from sluicegate.memory.accounts import AccountMemory, Followed, Ints
+from sluicegate.judging.patterns import PatternSet, Thresholds, load_patterns
+from sluicegate.memory.accounts import Floats
 from sluicegate.memory.row import ARRIVAL
 from sluicegate.settings import Settings
-from sluicegate.streaming.decoder import Decoder
-from sluicegate.streaming.repeats import Repeats, Verdict
 from sluicegate.streaming.retrace import retrace
-from sluicegate.streaming.routing import Places, first_legs
-from sluicegate.streaming.scoring import Scoring, scoring_of
-
-CHUNK: Final = 10_000
-REPEAT: Final = "REPEAT"
-ANY_SCORE: Final = float(np.nextafter(0, 1))
-"""Every score above nothing has reasons worth telling."""
-
-Progress = Callable[[int, int], None]
-"""Told how many transactions are done, and of how many."""
+from sluicegate.streaming.scoring import scoring_of
 
 REASON: Final = {
     "side": pl.String,
@@ -73,19 +64,22 @@ def score_file(
     *,
     columns: str | None = None,
     timezone: str = "UTC",
+    model: Path | None = None,
     progress: Progress = lambda _done, _total: None,
 ) -> Scored:
     """Writes one row for each transaction of `path` to the parquet file `out`, in time order.
 
     Columns: `SCHEMA`. A transaction that the contract refuses, or that repeats one within the
     configured reach, has no score, and says why in `refused`. `progress(done, total)` is called
-    after each chunk.
+    after each chunk. With a fitted model the scores are its probabilities.
 
     Raises:
-        Problem: the file cannot be read or written, or the patterns have a mistake.
+        Problem: the file cannot be read or written, the patterns have a mistake, or the model was
+            fitted for other features or patterns.
     """
     events = read_events(path, columns=columns, timezone=timezone)
-    frame = score_events(settings, events, progress)
+    fitted = None if model is None else load_model(model, load_patterns(settings.patterns.file))
+    frame = score_events(settings, events, progress, fitted)
     _write(frame, out)
     alert = scoring_of(settings).pattern_set.thresholds.alert
     return Scored(
@@ -100,89 +94,89 @@ def score_events(
     settings: Settings,
     events: Events,
     progress: Progress = lambda _done, _total: None,
+    model: Model | None = None,
 ) -> pl.DataFrame:
     """The scores of events in their order, as `score_file` writes them."""
-    scoring = scoring_of(settings, threshold=ANY_SCORE)
-    walk = _Walk(settings, scoring, accounts=2 * len(events.frame) + 1)
+    scoring = scoring_of(settings, threshold=ANY_SCORE if model is None else EVERY_LEG)
+    judging = None if model is None else ModelJudging(model, events)
     parts = [pl.DataFrame(schema=SCHEMA)]
-    done = 0
-    for messages in events.messages(CHUNK):
-        ids = events.frame["id"].slice(done, len(messages))
-        followed, at, refused = walk.step([value for _, value in messages])
-        parts.append(_rows(ids, followed, at, refused, scoring.pattern_set))
-        done += len(messages)
-        progress(done, len(events.frame))
+    for stretch in walk(settings, events, scoring, progress):
+        ids = events.frame["id"].slice(stretch.start, len(stretch.refused))
+        said = (
+            _by_patterns(stretch, scoring.pattern_set)
+            if judging is None
+            else _by_model(stretch, scoring.pattern_set, judging)
+        )
+        parts.append(_rows(ids, stretch, said, scoring.pattern_set.thresholds))
     return pl.concat(parts)
 
 
-class _Walk:
-    """The memory as of a place in the file, and the rules by which messages get there."""
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """The scores of `n` transactions, NaN where there is none, and the reasons of some."""
 
-    def __init__(self, settings: Settings, scoring: Scoring, accounts: int) -> None:
-        contract = settings.contract
-        self._scorer = scoring.scorer
-        self._memory = AccountMemory(accounts)
-        self._decoder = Decoder(Rules(contract.base_currency, 0, contract.max_bytes))
-        self._repeats = Repeats(settings.router.repeat_reach)
-        self._read = 0
-
-    def step(self, values: list[bytes]) -> tuple[Followed, Ints, list[str | None]]:
-        """Steps the next messages: results, which message each is of, and why others have none."""
-        # A file has no Kafka timestamp against which a time could lie ahead.
-        decoded = self._decoder.decode(values, np.full(len(values), LATEST_MS))
-        positions = decoded.row_index + self._read
-        self._read += len(values)
-        rows = np.arange(len(positions))
-        verdicts = self._repeats.judge(decoded, positions, rows)
-        fresh = rows[verdicts == Verdict.NEW]
-        places = Places(np.zeros_like(positions), positions, decoded.occurred_at_ms)
-        refused: list[str | None] = [None] * len(values)
-        for index, refusal in decoded.refused:
-            refused[index] = refusal.refusal.value
-        for row in rows[verdicts != Verdict.NEW].tolist():
-            reused = verdicts[row] == Verdict.ID_REUSED
-            refused[int(decoded.row_index[row])] = Refusal.ID_REUSED.value if reused else REPEAT
-        followed = self._memory.follow(first_legs(decoded, places, fresh), self._scorer)
-        return followed, decoded.row_index[fresh], refused
+    payer: Floats
+    payee: Floats
+    score: Floats
+    reasons: list[tuple[int, str, tuple[Reason, ...]]]
+    """Which of the `n`, the side that was judged, and why."""
 
 
-def _rows(
-    ids: pl.Series,
-    followed: Followed,
-    at: Ints,
-    refused: list[str | None],
-    pattern_set: PatternSet,
-) -> pl.DataFrame:
-    payer, payee = np.full((2, len(ids)), np.nan)
-    payer[at], payee[at] = followed.payer_scores, followed.payee_scores
-    score = np.fmax(payer, payee)
+def _by_patterns(stretch: Stretch, pattern_set: PatternSet) -> _Said:
+    payer, payee = np.full((2, len(stretch.refused)), np.nan)
+    payer[stretch.at] = stretch.followed.payer_scores
+    payee[stretch.at] = stretch.followed.payee_scores
+    return _Said(payer, payee, np.fmax(payer, payee), list(_explained(stretch, pattern_set)))
+
+
+def _by_model(stretch: Stretch, pattern_set: PatternSet, judging: ModelJudging) -> _Said:
+    """Probabilities, with the model's reasons from the lightest measure on, beside the patterns'.
+
+    The patterns' strengths are those under the weights that were fitted.
+    """
+    opinion = judging.judge(stretch)
+    weights = judging.model.pattern_weights
+    score, arrived = opinion.transaction, ~np.isnan(opinion.arrival)
     thresholds = pattern_set.thresholds
+    lightest = min(thresholds.measures.values(), default=thresholds.alert)
+    chosen = np.flatnonzero(score >= lightest)
+    reasons = [
+        (at, "inflow" if arrived[at] else "outflow", why)
+        for at, why in zip(chosen.tolist(), judging.walk.explain(opinion, chosen), strict=True)
+    ]
+    reasons += _explained(stretch, pattern_set, weights)
+    return _Said(opinion.departure, opinion.arrival, score, reasons)
+
+
+def _rows(ids: pl.Series, stretch: Stretch, said: _Said, thresholds: Thresholds) -> pl.DataFrame:
     scores = pl.DataFrame(
         {
             "row": np.arange(len(ids)),
             "id": ids,
-            "score": score,
-            "payer_score": payer,
-            "payee_score": payee,
-            "measure": [measure_for(each, thresholds).value for each in score.tolist()],
-            "refused": pl.Series(refused, dtype=pl.String),
+            "score": said.score,
+            "payer_score": said.payer,
+            "payee_score": said.payee,
+            "measure": [measure_for(each, thresholds).value for each in said.score.tolist()],
+            "refused": pl.Series(stretch.refused, dtype=pl.String),
         },
         nan_to_null=True,
     )
-    reasons = _reasons(followed, at, pattern_set)
+    reasons = _reasons(said)
     return scores.join(reasons, on="row", how="left", maintain_order="left").select(
         pl.col(name).fill_null([]) if name == "reasons" else pl.col(name) for name in SCHEMA
     )
 
 
-def _reasons(followed: Followed, at: Ints, pattern_set: PatternSet) -> pl.DataFrame:
+def _reasons(said: _Said) -> pl.DataFrame:
     """Columns `row` and `reasons`, strongest first, for the transactions that have any."""
-    said = [
-        {"row": int(at[index]), "side": side, **reason.model_dump()}
-        for index, side, reasons in _explained(followed, pattern_set)
-        for reason in reasons
-    ]
-    flat = pl.DataFrame(said, schema={"row": pl.Int64, **REASON})
+    flat = pl.DataFrame(
+        [
+            {"row": at, "side": side, **reason.model_dump()}
+            for at, side, reasons in said.reasons
+            for reason in reasons
+        ],
+        schema={"row": pl.Int64, **REASON},
+    )
     return (
         flat.sort("strength", descending=True, maintain_order=True)
         .group_by("row", maintain_order=True)
@@ -191,12 +185,16 @@ def _reasons(followed: Followed, at: Ints, pattern_set: PatternSet) -> pl.DataFr
 
 
 def _explained(
-    followed: Followed, pattern_set: PatternSet
+    stretch: Stretch, pattern_set: PatternSet, weights: Floats | None = None
 ) -> Iterator[tuple[int, str, tuple[Reason, ...]]]:
-    for hit, index in enumerate(followed.hits.tolist()):
+    followed = stretch.followed
+    fired = np.flatnonzero(followed.hit_strengths.any(axis=1))
+    for hit in fired.tolist():
         side = "inflow" if followed.hit_sides[hit] == ARRIVAL else "outflow"
         features, strengths = followed.hit_features[hit], followed.hit_strengths[hit]
-        yield index, side, explain(pattern_set, features, strengths)
+        if weights is not None:
+            strengths = weighted(strengths, weights)
+        yield int(stretch.at[followed.hits[hit]]), side, explain(pattern_set, features, strengths)
 
 
 ALERT_SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {

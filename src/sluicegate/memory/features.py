@@ -11,6 +11,7 @@ amounts are held in single precision: exact to 167,772.16, to 7 digits beyond. A
 255 large and 255 band legs of a side.
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -427,3 +428,9 @@ FEATURES: Final[tuple[Feature, ...]] = (
 FEATURE_COUNT: Final = len(FEATURES)
 FEATURE_INDEX: Final = {feature.name: index for index, feature in enumerate(FEATURES)}
 PROVENANCE_COUNT: Final = sum(feature.provenance for feature in FEATURES)
+
+
+def feature_table_version() -> str:
+    """First 16 hex digits of the SHA-256 of names, units and definitions, in their order."""
+    table = "\n".join(f"{each.name}\t{each.unit}\t{each.definition}" for each in FEATURES)
+    return hashlib.sha256(table.encode()).hexdigest()[:16]

@@ -19,7 +19,7 @@ from sluicegate.domain.fields import Rules
 from sluicegate.domain.profile import Profile, parse_profile
 from sluicegate.domain.refusal import Refused
 from sluicegate.errors import Problem
-from sluicegate.history.events import scan
+from sluicegate.history.tables import scan
 from sluicegate.judging.patterns import load_patterns
 from sluicegate.operations.post import Post
 from sluicegate.settings import Settings
