@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
@@ -31,6 +32,16 @@ EMBEDDED = "embedded"
 
 Security = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach what listens on the address."""
+    if address == "localhost":
+        return True
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 class Section(BaseModel):
@@ -157,6 +168,8 @@ class WorkerSettings(Section):
     """Address on which the worker's web server listens."""
     web_port: int = Field(default=6101, ge=0, le=65535)
     """Port of the worker's web server, stable for a slot; 0 chooses a free one."""
+    web_token: SecretStr | None = None
+    """Whoever asks the worker's web server must show it; needed when `web_bind` is no loopback."""
     metrics_port: int = Field(default=9402, ge=0, le=65535)
     """Port of the worker's Prometheus page; 0 chooses a free one."""
     gather_ms: float = Field(default=10, ge=0)
@@ -173,6 +186,14 @@ class WorkerSettings(Section):
     """Accounts one partition can remember; memory is taken as accounts come."""
     utc_offset_hours: float = Field(default=8, ge=-14, le=14)
     """Offset of local time from UTC, in hours: what days and nights are to the patterns."""
+
+    @model_validator(mode="after")
+    def _is_not_open_to_all(self) -> Self:
+        if self.web_token is None and not is_loopback(self.web_bind):
+            raise ValueError(
+                f"web_bind {self.web_bind} is no loopback address: it needs a web_token"
+            )
+        return self
 
 
 class PatternSettings(Section):
