@@ -220,10 +220,51 @@ class LiaisonSettings(Section):
     @property
     def url(self) -> str:
         """The URL of the database, the default one filled in."""
-        if self.database_url:
-            return self.database_url
-        folder = platformdirs.user_state_path("sluicegate", appauthor=False)
-        return f"sqlite:///{folder / 'liaison.db'}"
+        return self.database_url or _default_database("liaison.db")
+
+
+class CounterSettings(Section):
+    """The counter: checks of intended transactions over HTTP, and the tellers' page."""
+
+    bind: str = "127.0.0.1"
+    """Address on which the counter listens."""
+    port: int = Field(default=6200, ge=0, le=65535)
+    """Port of the counter; 0 chooses a free one."""
+    workers: str = Field(
+        default="127.0.0.1:6101", pattern=r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$"
+    )
+    """Web servers of the workers: `host:port`, several with commas; a host may stand for many."""
+    cert_file: Path | None = None
+    """PEM file of the counter's certificate; absent: plain HTTP."""
+    key_file: Path | None = None
+    """PEM file of the key of `cert_file`."""
+    database_url: str = Field(default="", repr=False)
+    """SQLAlchemy URL of keys, checks and outcomes; empty: SQLite in the user's state directory."""
+    rules_file: Path = Path("config/counter.toml")
+    """Rules over customer facts and policies, relative to the working directory."""
+    deadline_ms: int = Field(default=300, ge=10, le=60_000)
+    """So long the judgement of a check may take; then the policy of the channel answers."""
+    max_lag_ms: int = Field(default=2_000, ge=0)
+    """A worker further behind its log than this counts as not able to judge."""
+    max_in_flight: int = Field(default=128, ge=1)
+    """Checks and batches that are worked on at once; more are refused with 503."""
+    key_checks_per_second: float = Field(default=50, gt=0)
+    """Checks that one key may ask for in a second, on average over some seconds."""
+    desk_phone: str = ""
+    """Telephone number of the liaison desk, shown to tellers."""
+    metrics_port: int = Field(default=9404, ge=0, le=65535)
+    """Port of the counter's Prometheus page; 0 chooses a free one."""
+
+    @property
+    def url(self) -> str:
+        """The URL of the database, the default one filled in."""
+        return self.database_url or _default_database("counter.db")
+
+    @model_validator(mode="after")
+    def _has_both_tls_files(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together")
+        return self
 
 
 class MetricsSettings(Section):
@@ -231,6 +272,10 @@ class MetricsSettings(Section):
 
     bind: str = "127.0.0.1"
     """Address on which the Prometheus pages listen."""
+
+
+def _default_database(name: str) -> str:
+    return f"sqlite:///{platformdirs.user_state_path('sluicegate', appauthor=False) / name}"
 
 
 class Settings(BaseSettings):
@@ -250,6 +295,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     patterns: PatternSettings = PatternSettings()
     liaison: LiaisonSettings = LiaisonSettings()
+    counter: CounterSettings = CounterSettings()
     metrics: MetricsSettings = MetricsSettings()
 
     def changed(self, **sections: Mapping[str, Any]) -> Self:

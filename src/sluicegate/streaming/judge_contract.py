@@ -5,16 +5,10 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from sluicegate.domain.alert import Reason, Side
+from sluicegate.domain.fields import Account
 from sluicegate.domain.measure import Measure
 from sluicegate.domain.money import MAX_AMOUNT_MINOR
-from sluicegate.domain.transaction import (
-    EARLIEST_MS,
-    ID_LENGTH,
-    LATEST_MS,
-    Account,
-    Channel,
-    Kind,
-)
+from sluicegate.domain.transaction import EARLIEST_MS, ID_LENGTH, LATEST_MS, Channel, Kind
 from sluicegate.judging.patterns import Words
 from sluicegate.memory.features import PROVENANCE_COUNT
 

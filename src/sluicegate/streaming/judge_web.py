@@ -97,10 +97,11 @@ class JudgeWeb:
         standing = self._standing_of(number)
         if isinstance(standing, NotJudged):
             return web.Response(status=409, text=standing.why)
-        row = self._holder.partitions[number].memory.row_of(text_words(account, ACCOUNT_WORDS))
+        memory = self._holder.partitions[number].memory
+        row = memory.row_of(text_words(account, ACCOUNT_WORDS))
         if row is None:
             return web.Response(status=404)
-        return web.json_response(asdict(view_of(account, row)) | standing.model_dump())
+        return web.json_response(asdict(view_of(account, row, memory)) | standing.model_dump())
 
     async def answer(self, legs: Sequence[IntendedLeg]) -> Judgements:
         """Judges all legs at one moment, then words them bit by bit."""
