@@ -155,6 +155,10 @@ def test_a_referred_check_arrives_at_the_desk(town: Town) -> None:
         told["check_id"],
     )
     assert alert.measure == told["measure"]
+    town.client.get(f"/v1/accounts/{PAYER}/summary")
+    said = "".join(part.said() for part in town.pipeline._parts)
+    assert told["check_id"] in said
+    assert PAYER not in said
 
 
 def test_while_a_worker_is_killed_checks_are_only_degraded(town: Town) -> None:

@@ -178,6 +178,7 @@ def _add_rest(app: FastAPI, service: CounterService) -> None:
     reporter = Annotated[Key, Depends(key_with(service, Scope.OUTCOME))]
     reader = Annotated[Key, Depends(key_with(service, Scope.SUMMARY))]
     common = responses(
+        problems.NOT_JSON,
         problems.UNAUTHORIZED,
         problems.FORBIDDEN,
         problems.NOT_FOUND,
