@@ -336,7 +336,9 @@ def test_no_verdict_is_told_that_is_not_in_the_audit(counter: RunningCounter) ->
     problem(answer, 503, "audit-unavailable")
 
 
-def test_own_log_lines_mask_accounts(counter: RunningCounter, caplog: pytest.LogCaptureFixture) -> None:
+def test_own_log_lines_mask_accounts(
+    counter: RunningCounter, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO):
         told = ask(counter, ELDERLY)
         counter.client.get(f"/v1/accounts/{PAYER}/summary", headers=counter.key())

@@ -20,6 +20,7 @@ from sluicegate.counter.contract import (
 )
 from sluicegate.counter.examples import CHECK, CHECKS
 from sluicegate.counter.keys import Key, Scope
+from sluicegate.counter.page.routes import add_page
 from sluicegate.counter.problems import ApiProblem, ProblemDetails, answer_with_problems, responses
 from sluicegate.counter.service import CounterService
 from sluicegate.counter.summary import AccountTold, account_told
@@ -55,8 +56,8 @@ class Checks(BaseModel):
     checks: list[CheckTold]
 
 
-def create_app(service: CounterService) -> FastAPI:
-    """The application around a service, which it opens and closes."""
+def create_app(service: CounterService, utc_offset_hours: float = 8) -> FastAPI:
+    """The application around a service, which it opens and closes; pages tell local time."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -77,6 +78,7 @@ def create_app(service: CounterService) -> FastAPI:
     _count_refusals(app, service)
     _add_checks(app, service)
     _add_rest(app, service)
+    add_page(app, service, utc_offset_hours)
     _describe(app)
     return app
 

@@ -89,6 +89,10 @@ class KeyRing:
             except SQLAlchemyError as error:
                 log.warning("the keys cannot be read: %s", reason_of(error))
 
+    def is_good(self, key: Key) -> bool:
+        """Whether a key that was recognised before has not been revoked since."""
+        return key.id in self._rows
+
     async def recognise(self, text: str) -> Key | None:
         """The key of this text, if it is good."""
         prefix, _, rest = text.partition("-")

@@ -42,7 +42,9 @@ def run_counter(settings: Settings, bootstrap: str, metrics: Metrics) -> None:
         engine = open_counter_database(asked.url)
     except SQLAlchemyError as error:
         raise Problem(f"{SETTING}: the database cannot be used", reason_of(error)) from error
-    app = create_app(CounterService(settings, bootstrap, engine, metrics))
+    app = create_app(
+        CounterService(settings, bootstrap, engine, metrics), settings.worker.utc_offset_hours
+    )
     server = _Server(_config(app, asked))
     if asked.cert_file is None and not is_loopback(asked.bind):
         log.warning("serves plain HTTP on %s: put TLS before it, or set cert_file", asked.bind)
