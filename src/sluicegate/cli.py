@@ -333,8 +333,17 @@ def bench(
     recovery: Annotated[
         bool, typer.Option("--recovery", help="How fast a worker with 1,000,000 accounts is back.")
     ] = False,
+    counter_seconds: Annotated[
+        int | None,
+        typer.Option("--counter", metavar="S", min=1, help="200 checks a second beside a stream."),
+    ] = None,
 ) -> None:
     """Measure throughput, latency and memory of the pipeline on this machine."""
+    if counter_seconds is not None:
+        from sluicegate.operations.bench_counter import run_counter_bench
+
+        run_counter_bench(settings_of(context), report=report, seconds=counter_seconds)
+        return
     if recovery:
         from sluicegate.operations.bench_recovery import run_recovery_bench
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -178,8 +178,12 @@ class Bench:
         prefix: str,
         patterns: Path | None = None,
         names: Sequence[str] = ("worker", "router"),
+        extra: Mapping[str, str] | None = None,
     ) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-        """A router and a worker, or one of them; stopped at the end."""
+        """A router and a worker, or those named; stopped at the end.
+
+        `extra` is added to their environment.
+        """
         environment = {
             **os.environ,
             "SLUICEGATE_TOPICS__PREFIX": prefix,
@@ -187,6 +191,7 @@ class Bench:
             "SLUICEGATE_ROUTER__METRICS_PORT": "0",
             "SLUICEGATE_WORKER__METRICS_PORT": "0",
             "SLUICEGATE_WORKER__WEB_PORT": "0",
+            **(extra or {}),
         }
         parts: dict[str, subprocess.Popen[bytes]] = {}
         guard = Guard()
