@@ -127,6 +127,22 @@ def test_an_arrival_carries_what_its_departure_gave(held: Held, scoring: Scoring
     assert records["provenance"][1][0] == np.float32(out.score)
 
 
+def test_the_arrival_is_judged_along_where_its_account_is_held_too(
+    held: Held, scoring: Scoring
+) -> None:
+    names = (f"621700{n:013}" for n in range(100))
+    there = next(each for each in names if _partition(each) != _partition(MULE))
+    out = leg(MULE, there, 59_500, minutes=10)
+    (judged,) = asked(held, scoring, out).judged
+    assert isinstance(judged, JudgedLeg)
+    arrival = leg(there, MULE, 59_500, minutes=10, side="inflow", provenance=judged.provenance)
+    (alone,) = asked(held, scoring, arrival).judged
+    assert judged.arrival == alone
+    del held.partitions[_partition(there)]
+    (apart,) = asked(held, scoring, out).judged
+    assert apart == judged.model_copy(update={"arrival": None})
+
+
 def test_accounts_of_any_partition_are_answered_in_order(held: Held, scoring: Scoring) -> None:
     accounts = [f"62220200000000{n:05}" for n in range(60)]
     answer = asked(held, scoring, *(leg(each, STRANGER, 100) for each in accounts))
@@ -152,6 +168,10 @@ def test_a_partition_that_is_elsewhere_or_not_yet_read_is_not_judged(
 def test_cash_paid_out_ends_with_its_departure() -> None:
     records = records_of([leg(MULE, None, 5), leg(MULE, STRANGER, 5)])
     assert records["flags"].tolist() == [1, 0]
+
+
+def _partition(account: str) -> int:
+    return partition_of(account, PARTITIONS)
 
 
 # Over HTTP.

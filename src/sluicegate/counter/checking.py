@@ -51,14 +51,18 @@ class Checked:
 async def check_all(
     judge: Judge, rulebook: Rulebook, asked: Sequence[Intended], began: float, deadline: float
 ) -> list[Checked]:
-    """Judges all checks, first the payers' sides together, then the payees'.
+    """Judges all checks, first the payers' sides together, then those payees' that are elsewhere.
 
     `began` and `deadline` are of the monotonic clock.
     """
     departures = [departure_of(each) for each in asked]
     out = await _judge_some(judge, departures, deadline)
-    arrivals = [arrival_of(each, judged) for each, judged in zip(asked, out, strict=True)]
-    into = await _judge_some(judge, arrivals, deadline)
+    arrivals = [
+        None if _followed(payer) else arrival_of(each, payer)
+        for each, payer in zip(asked, out, strict=True)
+    ]
+    asked_for = await _judge_some(judge, arrivals, deadline)
+    into = [_followed(payer) or payee for payer, payee in zip(out, asked_for, strict=True)]
     took_ms = round((time.monotonic() - began) * 1000, 2)
     return [
         answer_for(each, payer, payee, rulebook, version=judge.version, took_ms=took_ms)
@@ -134,6 +138,11 @@ def answer_for(
 
 
 NOTHING_SAID: Final = Said((), (), {})
+
+
+def _followed(payer: JudgedLeg | Unjudged | None) -> JudgedLeg | None:
+    """The arrival that the payer's owner judged along, because it owns the payee's account too."""
+    return payer.arrival if isinstance(payer, JudgedLeg) else None
 
 
 async def _judge_some(

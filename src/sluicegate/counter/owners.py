@@ -144,7 +144,10 @@ class Owners:
             for index, each in zip(indexes, answers, strict=True):
                 judged[index] = each
 
-        await asyncio.gather(*(ask(*group) for group in groups.items()))
+        if len(groups) == 1:  # the usual case: no task for it
+            await ask(*next(iter(groups.items())))
+        else:
+            await asyncio.gather(*(ask(*group) for group in groups.items()))
         return judged
 
     async def _ask(
@@ -163,8 +166,12 @@ class Owners:
     def _checked(self, judged: object, answer: Judgements) -> JudgedLeg | Unjudged:
         if not isinstance(judged, JudgedLeg):
             return Unjudged(judged.why)  # type: ignore[attr-defined]  # the other half of the union
-        lag_ms = answer.partitions[judged.partition].lag_ms
-        return judged if lag_ms <= self._max_lag_ms else LAGGING
+        if answer.partitions[judged.partition].lag_ms > self._max_lag_ms:
+            return LAGGING
+        arrival = judged.arrival
+        if arrival and answer.partitions[arrival.partition].lag_ms > self._max_lag_ms:
+            return judged.model_copy(update={"arrival": None})  # asked for by itself, it says why
+        return judged
 
     async def _judgements(self, address: str, question: bytes, deadline: float) -> Judgements:
         for attempt in (1, 2):

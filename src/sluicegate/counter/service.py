@@ -164,9 +164,12 @@ class CounterService:
         """The answers, when they are in the audit; an earlier one under the same key instead."""
         try:
             async with asyncio.timeout(AUDIT_SECONDS):
-                stored = await asyncio.gather(
-                    *(self._store(key, each, idempotency_key) for each in checked)
-                )
+                if len(checked) == 1:
+                    stored = [await self._store(key, checked[0], idempotency_key)]
+                else:
+                    stored = await asyncio.gather(
+                        *(self._store(key, each, idempotency_key) for each in checked)
+                    )
                 if all(stored):
                     return [each.answer for each in checked]
                 return [await self._before(key, checked[0], idempotency_key)]

@@ -77,6 +77,9 @@ class JudgedLeg(BaseModel):
     pair_new: float | None
     """1: this account and its counterparty have no history; null for cash."""
     provenance: Provenance
+    arrival: "JudgedLeg | None" = None
+    """Of an outflow: the judgement of the arrival that would follow, where this worker owns the
+    payee's account too."""
 
 
 class NotJudged(BaseModel):

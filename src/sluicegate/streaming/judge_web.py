@@ -9,7 +9,7 @@ import math
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Final, Protocol
 
 import numpy as np
@@ -60,6 +60,21 @@ class Holder(Protocol):
         """How far a held partition is behind its log; None while it is not yet being read."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A judgement before it is put into words."""
+
+    partition: int
+    is_outflow: bool
+    score: float
+    features: Floats
+    strengths: Floats
+
+    @property
+    def provenance(self) -> list[float]:
+        return [float(each) for each in provenance_of(self.score, self.features)]
+
+
 class JudgeWeb:
     """The pages for the counter; `partition_count` is that of the topics."""
 
@@ -104,50 +119,71 @@ class JudgeWeb:
         return web.json_response(asdict(view_of(account, row, memory)) | standing.model_dump())
 
     async def answer(self, legs: Sequence[IntendedLeg]) -> Judgements:
-        """Judges all legs at one moment, then words them bit by bit."""
+        """Judges all legs, and the arrivals that would follow, at one moment; then words them."""
         records = records_of(legs)
-        targets = partitions_of(records["account"], self._partition_count)
-        judged: list[JudgedLeg | NotJudged | None] = [None] * len(legs)
         standings: dict[int, Standing] = {}
-        raw: dict[int, tuple[float, Floats, Floats]] = {}
-        for number, indexes in _grouped(targets.tolist()).items():
-            standing = self._standing_of(number)
-            if isinstance(standing, NotJudged):
-                for index in indexes:
-                    judged[index] = standing
-                continue
-            standings[number] = standing
-            memory = self._holder.partitions[number].memory
-            scores, features, strengths = memory.judge(records[indexes], self._scoring.scorer)
-            for place, index in enumerate(indexes):
-                raw[index] = (float(scores[place]), features[place], strengths[place])
-        for worded, (index, (score, features, strengths)) in enumerate(raw.items(), 1):
-            judged[index] = self._worded(int(targets[index]), score, features, strengths)
-            if worded % WORDED_A_BREATH == 0:
+        judged = self._judged(records, standings)
+        payers = [
+            index
+            for index, each in enumerate(judged)
+            if isinstance(each, _Judged) and legs[index].counterparty and each.is_outflow
+        ]
+        followed = self._judged(_arrivals_of(records, judged, payers), standings)
+        arrivals = dict(zip(payers, followed, strict=True))
+        worded = []
+        for index, each in enumerate(judged):
+            told = self._worded(each)
+            arrival = self._worded(arrivals[index]) if index in arrivals else None
+            if isinstance(told, JudgedLeg) and isinstance(arrival, JudgedLeg):
+                told = told.model_copy(update={"arrival": arrival})
+            worded.append(told)
+            if index % WORDED_A_BREATH == WORDED_A_BREATH - 1:
                 await asyncio.sleep(0)
         return Judgements(
             slot=self._slot,
             pattern_set_version=self._scoring.pattern_set.version,
             partitions=standings,
-            judged=tuple(each for each in judged if each is not None),
+            judged=tuple(worded),
         )
 
-    def _worded(
-        self, number: int, score: float, features: Floats, strengths: Floats
-    ) -> JudgedLeg | NotJudged:
-        if not math.isfinite(score):
-            return NotJudged(partition=number, why="failed")
+    def _judged(
+        self, records: Records, standings: dict[int, Standing]
+    ) -> "list[_Judged | NotJudged]":
+        """The bare judgement of each leg whose partition is held; notes how far those are."""
+        targets = partitions_of(records["account"], self._partition_count).tolist()
+        judged: dict[int, _Judged | NotJudged] = {}
+        for number, indexes in _grouped(targets).items():
+            standing = self._standing_of(number)
+            if isinstance(standing, NotJudged):
+                judged |= dict.fromkeys(indexes, standing)
+                continue
+            standings[number] = standing
+            memory = self._holder.partitions[number].memory
+            own = records[indexes]
+            scores, features, strengths = memory.judge(own, self._scoring.scorer)
+            for place, index in enumerate(indexes):
+                outflow = bool(own["side"][place] == DEPARTURE)
+                judged[index] = _Judged(
+                    number, outflow, float(scores[place]), features[place], strengths[place]
+                )
+        return [judged[index] for index in range(len(records))]
+
+    def _worded(self, judged: "_Judged | NotJudged") -> JudgedLeg | NotJudged:
+        if isinstance(judged, NotJudged):
+            return judged
+        if not math.isfinite(judged.score):
+            return NotJudged(partition=judged.partition, why="failed")
         patterns = self._scoring.pattern_set
-        reasons = explain(patterns, features, strengths)
+        reasons = explain(patterns, judged.features, judged.strengths)
         return JudgedLeg(
-            partition=number,
-            score=score,
-            measure=measure_for(score, patterns.thresholds),
+            partition=judged.partition,
+            score=judged.score,
+            measure=measure_for(judged.score, patterns.thresholds),
             reasons=reasons,
             questions=questions_of(patterns, reasons),
-            facts=facts(patterns, features, strengths),
-            pair_new=_or_null(features[FEATURE_INDEX["pair_new"]]),
-            provenance=tuple(_or_null(each) for each in provenance_of(score, features)),
+            facts=facts(patterns, judged.features, judged.strengths),
+            pair_new=_or_null(judged.features[FEATURE_INDEX["pair_new"]]),
+            provenance=tuple(map(_or_null, judged.provenance)),
         )
 
     def _standings(self) -> Standings:
@@ -188,6 +224,21 @@ def records_of(legs: Sequence[IntendedLeg]) -> Records:
             )
         elif leg.counterparty is None:
             record["flags"] = FLAG_OUTSIDE
+    return made
+
+
+def _arrivals_of(
+    records: Records, judged: "Sequence[_Judged | NotJudged]", payers: Sequence[int]
+) -> Records:
+    """The arrivals of these departures, as the worker would send them on."""
+    made: Records = records[payers]  # a copy
+    departures = records[payers]
+    made["account"], made["counterparty"] = departures["counterparty"], departures["account"]
+    made["side"], made["flags"] = ARRIVAL, 0
+    for place, index in enumerate(payers):
+        payer = judged[index]
+        if isinstance(payer, _Judged):
+            made["provenance"][place] = payer.provenance
     return made
 
 
