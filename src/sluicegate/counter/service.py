@@ -1,6 +1,7 @@
 """The counter at work: who may ask, how much at once, and what is done with an answer."""
 
 import asyncio
+import gc
 import logging
 import secrets
 import time
@@ -92,6 +93,9 @@ class CounterService:
             asyncio.ensure_future(self._owners.keep_asking()),
             asyncio.ensure_future(self.keys.keep_loading()),
         ]
+        # What is there now stays: looking through it again and again would hold checks up.
+        gc.collect()
+        gc.freeze()
 
     async def close(self) -> None:
         """Stores and sends what is left."""

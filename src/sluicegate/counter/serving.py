@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
 from collections.abc import Iterator
 
 import uvicorn
@@ -20,6 +21,7 @@ from sluicegate.settings import CounterSettings, Settings, is_loopback
 log = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 75
+SWITCH_SECONDS = 0.000_5
 LEAVE_SECONDS = 3
 
 
@@ -42,6 +44,8 @@ def run_counter(settings: Settings, bootstrap: str, metrics: Metrics) -> None:
         engine = open_counter_database(asked.url)
     except SQLAlchemyError as error:
         raise Problem(f"{SETTING}: the database cannot be used", reason_of(error)) from error
+    # The default of 5 ms is a check's whole time: the audit's thread must give way sooner.
+    sys.setswitchinterval(SWITCH_SECONDS)
     app = create_app(
         CounterService(settings, bootstrap, engine, metrics), settings.worker.utc_offset_hours
     )
@@ -70,6 +74,7 @@ def _config(app: object, asked: CounterSettings) -> uvicorn.Config:
             log_config=None,
             access_log=False,  # paths hold account numbers
             server_header=False,
+            proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=LEAVE_SECONDS,
         )

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,13 +24,14 @@ from urllib.request import urlopen
 
 import aiohttp
 import numpy as np
+import psutil
 from rich.console import Console
 
 from sluicegate.counter.database import open_counter_database
 from sluicegate.counter.keys import Scope, create_key
 from sluicegate.errors import Problem
 from sluicegate.operations.bench import machine
-from sluicegate.operations.bench_runs import Bench, flat
+from sluicegate.operations.bench_runs import Bench, cpu_seconds, flat
 from sluicegate.operations.broker import EmbeddedBroker
 from sluicegate.settings import ENVIRONMENT_PREFIX, Settings
 from sluicegate.simulation.city import City
@@ -73,24 +74,32 @@ def run_counter_bench(settings: Settings, *, report: Path | None, seconds: int) 
         key = _key(extra["COUNTER__DATABASE_URL"])
         environment = {f"{ENVIRONMENT_PREFIX}{name}": value for name, value in extra.items()}
         names = ("worker", "counter", "router")
-        stack.enter_context(bench.parts(PREFIX, names=names, extra=environment))
+        parts = stack.enter_context(bench.parts(PREFIX, names=names, extra=environment))
         url = f"http://127.0.0.1:{counter}/v1/checks"
         pairs = _pairs()
         asyncio.run(_until_ready(url, key, pairs[0]))
         console.print(f"{HISTORY:,} transactions of history, then {STREAM_PER_SECOND:,} a second")
-        stack.enter_context(_stream(broker, folder, seconds))
+        sending = stack.enter_context(_stream(broker, folder, seconds))
+        pids: dict[str, int | None] = {name: part.pid for name, part in parts.items()}
+        pids |= {"broker": broker.pid, "stream": sending.pid, "checks": os.getpid()}
+        used = cpu_seconds(pids)
+        everyone = sum(psutil.cpu_times()[:3])
         began, passed = time.monotonic(), _routed(figures)
         told = _Told()
         asyncio.run(_ask(url, key, pairs, seconds, told))
         lasted, passed = time.monotonic() - began, _routed(figures) - passed
-    result = _result(told, seconds, passed / lasted)
+        cores = {name: (cpu - used[name]) / lasted for name, cpu in cpu_seconds(pids).items()}
+        cores["others"] = (sum(psutil.cpu_times()[:3]) - everyone) / lasted - sum(cores.values())
+    result = _result(told, seconds, passed / lasted, cores)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     Console().print_json(data=result)
     console.print(f"written to {out}")
 
 
-def _result(told: _Told, seconds: int, stream_tx_s: float) -> dict[str, Any]:
+def _result(
+    told: _Told, seconds: int, stream_tx_s: float, cores: Mapping[str, float]
+) -> dict[str, Any]:
     latencies = np.array(told.latencies_ms)
     p50, p99, p999 = np.percentile(latencies, [50, 99, 99.9]).round(1).tolist()
     counts, _ = np.histogram(latencies, [0, *HISTOGRAM_MS, np.inf])
@@ -102,6 +111,7 @@ def _result(told: _Told, seconds: int, stream_tx_s: float) -> dict[str, Any]:
         "checks": len(latencies),
         "checks_s": round(len(latencies) / seconds, 1),
         "stream_tx_s": round(stream_tx_s),
+        "cores_used": {name: round(each, 2) for name, each in cores.items()},
         "latency_ms": {"p50": p50, "p99": p99, "p999": p999},
         "histogram_ms": dict(zip(names, counts.tolist(), strict=True)),
         "verdicts": dict(told.verdicts),
@@ -206,7 +216,9 @@ def _session(key: str) -> aiohttp.ClientSession:
 
 
 @contextmanager
-def _stream(broker: EmbeddedBroker, folder: Path, seconds: int) -> Iterator[None]:
+def _stream(
+    broker: EmbeddedBroker, folder: Path, seconds: int
+) -> Iterator[subprocess.Popen[bytes]]:
     """The city's stream from a process of its own, from when its history has been sent."""
     log = folder / "simulate.log"
     options = ("--history", HISTORY, "--rate", STREAM_PER_SECOND, "--seed", SEED)
@@ -224,7 +236,7 @@ def _stream(broker: EmbeddedBroker, folder: Path, seconds: int) -> Iterator[None
                 raise Problem("the stream did not begin", log.read_text(encoding="utf-8"))
             time.sleep(0.1)
         time.sleep(WARM_SECONDS)
-        yield
+        yield sending
     finally:
         sending.terminate()
         sending.wait(10)

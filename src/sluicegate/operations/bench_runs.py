@@ -78,12 +78,12 @@ class Bench:
                 _check_alive(parts)
                 now = time.monotonic()
                 if not first and seen.moved:
-                    first = {"at": now, "cpu": _cpu(pids)}
+                    first = {"at": now, "cpu": cpu_seconds(pids)}
                 if first and now - seen.changed_at > SETTLED_SECONDS:
                     break
                 if now - max(spawned, seen.changed_at) > GIVE_UP_SECONDS:
                     raise Problem(f"nothing went on for {GIVE_UP_SECONDS:g} s", str(self._folder))
-            cpu = _cpu(pids)
+            cpu = cpu_seconds(pids)
             return Catch(
                 seconds=seen.changed_at - first["at"],
                 start_seconds=first["at"] - spawned,
@@ -325,7 +325,8 @@ def _check_alive(parts: dict[str, subprocess.Popen[bytes]]) -> None:
             raise Problem(f"the {name} stopped with exit status {part.returncode}")
 
 
-def _cpu(pids: dict[str, int | None]) -> dict[str, float]:
+def cpu_seconds(pids: dict[str, int | None]) -> dict[str, float]:
+    """Processor seconds that each process has used, by name."""
     times = {name: psutil.Process(pid).cpu_times() for name, pid in pids.items()}
     return {name: each.user + each.system for name, each in times.items()}
 
