@@ -15,6 +15,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from sluicegate.domain.transaction import Channel, Kind
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
+from sluicegate.memory.row import DIRECTIVE, FLAG_INVOLVED, FOR_EVER, INVOLVED
+from sluicegate.memory.words import texts_words
 from sluicegate.settings import Settings, load_settings
 from sluicegate.streaming.judge_contract import (
     IntendedLeg,
@@ -102,6 +104,25 @@ def test_a_departure_is_judged_as_the_stream_would_and_nothing_is_remembered(
     assert judged.score == stepped.scores[0] > 0.5
     carried = np.array([np.nan if each is None else each for each in judged.provenance], "f4")
     np.testing.assert_array_equal(carried, stepped.arrivals["provenance"][0])
+    assert judged.flags == stepped.arrivals["flags"][0] == 0
+
+
+def test_what_directives_say_of_the_payer_goes_along(held: Held, scoring: Scoring) -> None:
+    directive = np.zeros(1, DIRECTIVE)
+    directive["id"] = texts_words(["D1"], 8)
+    directive["account"] = texts_words([MULE], 5)
+    directive["kind"], directive["until_s"] = INVOLVED, FOR_EVER
+    number = _partition(MULE)
+    memory = held.partitions[number].memory
+    memory.direct(directive)
+    out = leg(MULE, STRANGER, 100, minutes=10)
+    (judged,) = asked(held, scoring, out).judged
+    assert isinstance(judged, JudgedLeg)
+    assert judged.reasons[0].pattern == "involved-account-moves"
+    stepped = memory.step(records_of([out]), scoring.scorer, partition=number, log_offset=1)
+    assert judged.flags == stepped.arrivals["flags"][0] == FLAG_INVOLVED
+    assert judged.arrival is not None
+    assert "paid-by-involved-account" in {each.pattern for each in judged.arrival.reasons}
 
 
 def test_a_judgement_says_why_what_to_ask_and_how_fresh_it_is(held: Held, scoring: Scoring) -> None:

@@ -85,7 +85,7 @@ def arrival_of(intended: Intended, departure: JudgedLeg | Unjudged | None) -> In
         return None
     leg = _leg(intended, IN, transaction.payee_account, transaction.payer_account)
     if isinstance(departure, JudgedLeg):
-        return leg.model_copy(update={"provenance": departure.provenance})
+        return leg.model_copy(update={"provenance": departure.provenance, "flags": departure.flags})
     return leg
 
 
@@ -166,6 +166,7 @@ def _leg(intended: Intended, side: Side, account: str, counterparty: str | None)
         channel=transaction.channel,
         kind=transaction.kind,
         provenance=None,
+        flags=0,
     )
 
 

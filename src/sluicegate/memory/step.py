@@ -174,6 +174,17 @@ def first_invalid(legs):
     return -1
 
 
+@nb.njit(nt.uint8(_f8), cache=True, nogil=True, error_model="numpy", _nrt=False)
+def flags_of(f):
+    """What the arrival says of its payer, by the features of the judged departure."""
+    flags = 0
+    if f[INVOLVED] != 0:
+        flags |= FLAG_INVOLVED
+    if f[PUNISHED] != 0:
+        flags |= FLAG_PUNISHED
+    return flags
+
+
 @nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _arrival_of(leg, score, f, arrival):
     """Writes the arrival that follows a departure, with what the payer's row knows."""
@@ -188,11 +199,7 @@ def _arrival_of(leg, score, f, arrival):
     arrival.side = ARRIVAL
     arrival.channel = leg.channel
     arrival.kind = leg.kind
-    arrival.flags = 0
-    if f[INVOLVED] != 0:
-        arrival.flags |= FLAG_INVOLVED
-    if f[PUNISHED] != 0:
-        arrival.flags |= FLAG_PUNISHED
+    arrival.flags = flags_of(f)
     arrival.provenance[0] = score
     for k in range(1, _CARRIED.shape[0]):
         arrival.provenance[k] = f[_CARRIED[k]]

@@ -11,6 +11,7 @@ from sluicegate.domain.money import MAX_AMOUNT_MINOR
 from sluicegate.domain.transaction import EARLIEST_MS, ID_LENGTH, LATEST_MS, Channel, Kind
 from sluicegate.judging.patterns import Words
 from sluicegate.memory.features import PROVENANCE_COUNT
+from sluicegate.memory.row import FLAG_INVOLVED, FLAG_PUNISHED
 
 MOST_LEGS: Final = 500
 JUDGE_PATH: Final = "/v1/judge"
@@ -38,6 +39,8 @@ class IntendedLeg(BaseModel):
     kind: Kind
     provenance: Provenance | None = None
     """Of an inflow, as the judgement of its outflow gave it; null: cash, or not judged."""
+    flags: Annotated[int, Field(ge=0, le=FLAG_INVOLVED | FLAG_PUNISHED)] = 0
+    """What is known of the counterparty, likewise."""
 
 
 class Question(BaseModel):
@@ -77,6 +80,8 @@ class JudgedLeg(BaseModel):
     pair_new: float | None
     """1: this account and its counterparty have no history; null for cash."""
     provenance: Provenance
+    flags: int
+    """Of an outflow: what its arrival says of the payer."""
     arrival: "JudgedLeg | None" = None
     """Of an outflow: the judgement of the arrival that would follow, where this worker owns the
     payee's account too."""

@@ -24,7 +24,7 @@ from sluicegate.judging.patterns import PatternSet, Words
 from sluicegate.memory.accounts import Floats, Records
 from sluicegate.memory.features import FEATURE_INDEX
 from sluicegate.memory.row import ARRIVAL, DEPARTURE, FLAG_OUTSIDE, LEG
-from sluicegate.memory.step import provenance_of
+from sluicegate.memory.step import flags_of, provenance_of
 from sluicegate.memory.words import ACCOUNT_WORDS, TRANSACTION_WORDS, text_words, texts_words
 from sluicegate.streaming.judge_contract import (
     ACCOUNT_PATH,
@@ -73,6 +73,10 @@ class _Judged:
     @property
     def provenance(self) -> list[float]:
         return [float(each) for each in provenance_of(self.score, self.features)]
+
+    @property
+    def flags(self) -> int:
+        return int(flags_of(self.features))
 
 
 class JudgeWeb:
@@ -184,6 +188,7 @@ class JudgeWeb:
             facts=facts(patterns, judged.features, judged.strengths),
             pair_new=_or_null(judged.features[FEATURE_INDEX["pair_new"]]),
             provenance=tuple(map(_or_null, judged.provenance)),
+            flags=judged.flags,
         )
 
     def _standings(self) -> Standings:
@@ -219,6 +224,7 @@ def records_of(legs: Sequence[IntendedLeg]) -> Records:
     made["kind"] = [KIND_CODES[leg.kind] for leg in legs]
     for record, leg in zip(made, legs, strict=True):
         if leg.side == "inflow":
+            record["flags"] = leg.flags
             record["provenance"] = (
                 np.nan if leg.provenance is None else [_or_nan(each) for each in leg.provenance]
             )
@@ -234,11 +240,12 @@ def _arrivals_of(
     made: Records = records[payers]  # a copy
     departures = records[payers]
     made["account"], made["counterparty"] = departures["counterparty"], departures["account"]
-    made["side"], made["flags"] = ARRIVAL, 0
+    made["side"] = ARRIVAL
     for place, index in enumerate(payers):
         payer = judged[index]
         if isinstance(payer, _Judged):
             made["provenance"][place] = payer.provenance
+            made["flags"][place] = payer.flags
     return made
 
 
