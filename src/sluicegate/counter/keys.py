@@ -103,16 +103,21 @@ class KeyRing:
 
     async def _is_right(self, row: KeyRow, text: str) -> bool:
         known_as = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-        known = self._verified.get(known_as)
-        if known is not None and known[:2] == (row.id, row.hash) and time.monotonic() < known[2]:
+        if self._is_verified(row, known_as):
             return True
         async with self._hashing:  # one at a time: guessing must not take the processor
+            if self._is_verified(row, known_as):
+                return True  # somebody showed it, while this one waited
             right = await asyncio.to_thread(_matches, row.hash, text)
         if right:
             self._verified[known_as] = (row.id, row.hash, time.monotonic() + VERIFIED_SECONDS)
             while len(self._verified) > MOST_VERIFIED:
                 self._verified.popitem(last=False)
         return right
+
+    def _is_verified(self, row: KeyRow, known_as: bytes) -> bool:
+        known = self._verified.get(known_as)
+        return known is not None and known[:2] == (row.id, row.hash) and time.monotonic() < known[2]
 
 
 def _matches(stored: str, text: str) -> bool:
