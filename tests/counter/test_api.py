@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-from tests.counter.counter import RunningCounter
+from tests.counter.counter import ROOT, RunningCounter
 
 from sluicegate.counter.database import revoke_key
 from sluicegate.counter.keys import RELOAD_SECONDS, Scope
@@ -20,8 +22,6 @@ from sluicegate.streaming.partitioning import partition_of
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import httpx
 
     from sluicegate.streaming.scoring import Scoring
 
@@ -108,6 +108,17 @@ def test_a_broken_deposit_for_an_unknown_company_is_referred_and_becomes_an_aler
         rows = connection.execute(text("SELECT account, value FROM counter_alerts")).all()
     assert [row.account for row in rows] == [PAYER]
     assert '"origin":"counter"' in rows[0].value
+
+
+def test_with_certificates_it_speaks_tls(tmp_path: Path, scoring: Scoring) -> None:
+    certificates = ROOT / "tests" / "streaming" / "certificates"
+    files = {"cert_file": certificates / "node.pem", "key_file": certificates / "node.key"}
+    with RunningCounter(tmp_path, scoring, **files) as counter:
+        url = f"https://127.0.0.1:{counter.port}/healthz"
+        trust = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
+        assert httpx.get(url, verify=trust).text == "ok"
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url)
 
 
 # Without the worker.

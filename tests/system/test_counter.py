@@ -16,6 +16,7 @@ import httpx
 import pytest
 from sqlalchemy import create_engine, text
 from tests.system.pipeline import COMMAND, ROOT, Pipeline
+from tests.system.test_state_tools import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,6 +143,20 @@ def test_a_check_says_what_the_stream_then_says(town: Town) -> None:
     assert streamed
 
 
+def test_a_directive_counts_for_the_next_check_within_a_second(town: Town) -> None:
+    town.until_judged()
+    assert town.check(PAYER, MULE, "10.00")["verdict"] == "allow"
+    add = ("directives", "add", MULE, "involved", "--reason", "case 7", "--id", "I1")
+    said(town.pipeline, *add)
+    told_at = time.monotonic()
+    told = town.check(PAYER, MULE, "10.00")
+    while told["verdict"] != "refer" and time.monotonic() - told_at < 5:
+        told = town.check(PAYER, MULE, "10.00")
+    assert time.monotonic() - told_at < 1.0
+    first = {side["account"]: side["reasons"][0]["pattern"] for side in told["sides"]}
+    assert first == {PAYER: "pays-involved-account", MULE: "involved-account-moves"}
+
+
 def test_a_referred_check_arrives_at_the_desk(town: Town) -> None:
     town.until_judged()
     facts = {"age": 71, "payee_kind": "company", "deposit_broken_early": True}
@@ -156,9 +171,9 @@ def test_a_referred_check_arrives_at_the_desk(town: Town) -> None:
     )
     assert alert.measure == told["measure"]
     town.client.get(f"/v1/accounts/{PAYER}/summary")
-    said = "".join(part.said() for part in town.pipeline._parts)
-    assert told["check_id"] in said
-    assert PAYER not in said
+    lines = "".join(part.said() for part in town.pipeline._parts)
+    assert told["check_id"] in lines
+    assert PAYER not in lines
 
 
 def test_while_a_worker_is_killed_checks_are_only_degraded(town: Town) -> None:

@@ -55,14 +55,16 @@ async def check_all(
 
     `began` and `deadline` are of the monotonic clock.
     """
-    departures = [departure_of(each) for each in asked]
-    out = await _judge_some(judge, departures, deadline)
-    arrivals = [
-        None if _followed(payer) else arrival_of(each, payer)
-        for each, payer in zip(asked, out, strict=True)
-    ]
-    asked_for = await _judge_some(judge, arrivals, deadline)
-    into = [_followed(payer) or payee for payer, payee in zip(out, asked_for, strict=True)]
+    out, into = await _judge_both(judge, asked, [0] * len(asked), deadline)
+    # A departure is marked with what directives say of the payee, whose worker alone knows it.
+    marks = [payee.flags if isinstance(payee, JudgedLeg) else 0 for payee in into]
+    marked = [index for index, flags in enumerate(marks) if flags and out[index] is not None]
+    if marked:
+        chosen = [asked[index] for index in marked]
+        again = await _judge_both(judge, chosen, [marks[index] for index in marked], deadline)
+        for index, payer, payee in zip(marked, *again, strict=True):
+            if isinstance(payer, JudgedLeg) and isinstance(payee, JudgedLeg):
+                out[index], into[index] = payer, payee
     took_ms = round((time.monotonic() - began) * 1000, 2)
     return [
         answer_for(each, payer, payee, rulebook, version=judge.version, took_ms=took_ms)
@@ -70,12 +72,28 @@ async def check_all(
     ]
 
 
-def departure_of(intended: Intended) -> IntendedLeg | None:
-    """The payer's leg; None for cash paid in."""
+async def _judge_both(
+    judge: Judge, asked: Sequence[Intended], marks: Sequence[int], deadline: float
+) -> tuple[list[JudgedLeg | Unjudged | None], list[JudgedLeg | Unjudged | None]]:
+    """Payers' and payees' sides; `marks` are the flags of the departures."""
+    departures = [departure_of(each, flags) for each, flags in zip(asked, marks, strict=True)]
+    out = await _judge_some(judge, departures, deadline)
+    arrivals = [
+        None if _followed(payer) else arrival_of(each, payer)
+        for each, payer in zip(asked, out, strict=True)
+    ]
+    asked_for = await _judge_some(judge, arrivals, deadline)
+    into = [_followed(payer) or payee for payer, payee in zip(out, asked_for, strict=True)]
+    return out, into
+
+
+def departure_of(intended: Intended, flags: int = 0) -> IntendedLeg | None:
+    """The payer's leg, with what is known of the payee; None for cash paid in."""
     transaction = intended.transaction
     if transaction.payer_account is None:
         return None
-    return _leg(intended, OUT, transaction.payer_account, transaction.payee_account)
+    leg = _leg(intended, OUT, transaction.payer_account, transaction.payee_account)
+    return leg.model_copy(update={"flags": flags}) if flags else leg
 
 
 def arrival_of(intended: Intended, departure: JudgedLeg | Unjudged | None) -> IntendedLeg | None:

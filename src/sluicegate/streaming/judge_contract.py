@@ -40,7 +40,7 @@ class IntendedLeg(BaseModel):
     provenance: Provenance | None = None
     """Of an inflow, as the judgement of its outflow gave it; null: cash, or not judged."""
     flags: Annotated[int, Field(ge=0, le=FLAG_INVOLVED | FLAG_PUNISHED)] = 0
-    """What is known of the counterparty, likewise."""
+    """What directives say of the counterparty, as its own judgement told."""
 
 
 class Question(BaseModel):
@@ -81,7 +81,7 @@ class JudgedLeg(BaseModel):
     """1: this account and its counterparty have no history; null for cash."""
     provenance: Provenance
     flags: int
-    """Of an outflow: what its arrival says of the payer."""
+    """What directives say of this account, for the leg of the other side."""
     arrival: "JudgedLeg | None" = None
     """Of an outflow: the judgement of the arrival that would follow, where this worker owns the
     payee's account too."""

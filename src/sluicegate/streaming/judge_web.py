@@ -223,13 +223,13 @@ def records_of(legs: Sequence[IntendedLeg]) -> Records:
     made["channel"] = [CHANNEL_CODES[leg.channel] for leg in legs]
     made["kind"] = [KIND_CODES[leg.kind] for leg in legs]
     for record, leg in zip(made, legs, strict=True):
+        record["flags"] = leg.flags
         if leg.side == "inflow":
-            record["flags"] = leg.flags
             record["provenance"] = (
                 np.nan if leg.provenance is None else [_or_nan(each) for each in leg.provenance]
             )
         elif leg.counterparty is None:
-            record["flags"] = FLAG_OUTSIDE
+            record["flags"] |= FLAG_OUTSIDE
     return made
 
 
