@@ -54,6 +54,7 @@ class Held:
     )
     lags: dict[int, int | None] = field(default_factory=dict)
     delay_seconds: float = 0.0
+    slow_method: str = "POST"
 
     def lag_ms(self, number: int) -> int | None:
         return self.lags.get(number, 0)
@@ -144,7 +145,7 @@ class RunningCounter:
     async def _start_worker(self) -> None:
         @web.middleware
         async def slow(request: web.Request, handler: Any) -> Any:
-            if request.method == "POST":
+            if request.method == self.held.slow_method:
                 until = time.monotonic() + self.held.delay_seconds
                 while time.monotonic() < until and self.held.delay_seconds:  # noqa: ASYNC110 - the end of a test cuts it short
                     await asyncio.sleep(0.02)

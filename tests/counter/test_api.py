@@ -156,6 +156,14 @@ def test_a_worker_that_does_not_answer_costs_no_more_than_the_deadline(
     assert 300 <= told["took_ms"] < 3_000
 
 
+def test_a_worker_that_is_slow_to_say_what_it_holds_is_asked_all_the_same(
+    counter: RunningCounter,
+) -> None:
+    counter.held.slow_method, counter.held.delay_seconds = "GET", 20.0
+    counter.ask_workers()
+    assert ask(counter, SMALL)["degraded"] is False
+
+
 def test_a_partition_that_has_moved_is_found_again(counter: RunningCounter) -> None:
     held = counter.held.partitions.pop(partition_of(PAYER, 3))
     assert ask(counter, SMALL)["degraded"] is True

@@ -209,6 +209,8 @@ class Owners:
                 if answer.status == 401:
                     log.error("%s refuses the token of worker.web_token", address)
                 told = Standings.model_validate_json(await answer.read())
+        except TimeoutError:  # it is there and busy: a check has its own deadline
+            return address, {n: at for n, (each, at) in self._owner.items() if each == address}
         except LOST:
             return address, {}
         self.version = told.pattern_set_version
