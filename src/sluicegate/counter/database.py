@@ -24,11 +24,10 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from sluicegate.counter.contract import CheckKept, CheckTold, CustomerFacts, OutcomeTold
-from sluicegate.liaison.database import UtcTime, open_database
+from sluicegate.liaison.database import REFUSALS, UtcTime, open_database
 
 SETTING: Final = "[counter] database_url"
 
@@ -134,14 +133,15 @@ def store_checks(
 ) -> list[bool]:
     """Stores checks with their alerts, all at once or else one by one; which of them are stored.
 
-    Not stored is a check whose idempotency key was used before.
+    Not stored is a check whose idempotency key was used before, or that the database can never
+    take.
 
     Raises:
         SQLAlchemyError: the database is away or not able to: some may not be stored.
     """
     try:
         _store(engine, checks)
-    except IntegrityError:
+    except REFUSALS:  # one of them must not hold up the others
         return [_is_stored_alone(engine, each) for each in checks]
     return [True] * len(checks)
 
@@ -161,7 +161,7 @@ def _is_stored_alone(
 ) -> bool:
     try:
         _store(engine, [check])
-    except IntegrityError:
+    except REFUSALS:
         return False
     return True
 

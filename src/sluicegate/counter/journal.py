@@ -81,10 +81,10 @@ class Journal:
     def _commit(self, entries: Sequence[_Entry]) -> None:
         try:
             stored = store_checks(self._engine, [(each.check, each.alerts) for each in entries])
-        except SQLAlchemyError as error:
+        except Exception as error:  # noqa: BLE001 - told to who asked; the thread goes on
             if time.monotonic() - self._complained_at > COMPLAIN_SECONDS:
                 self._complained_at = time.monotonic()
-                log.error("checks cannot be stored: %s", reason_of(error))  # noqa: TRY400 - its own words say it
+                log.error("checks cannot be stored: %s", _words(error))  # noqa: TRY400 - its own words say it
             for each in entries:
                 each.loop.call_soon_threadsafe(_fail, each.stored, error)
             return
@@ -92,6 +92,10 @@ class Journal:
             each.loop.call_soon_threadsafe(_resolve, each.stored, is_stored)
             if is_stored and each.alerts:
                 self._referred(each.alerts)
+
+
+def _words(error: Exception) -> str:
+    return reason_of(error) if isinstance(error, SQLAlchemyError) else type(error).__name__
 
 
 def _resolve(stored: "asyncio.Future[bool]", value: bool) -> None:  # noqa: FBT001 - the future's
