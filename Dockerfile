@@ -20,11 +20,12 @@ RUN useradd --system --uid 10001 --user-group --create-home --home-dir /var/lib/
         sluicegate \
     && install -d -o sluicegate -g sluicegate /var/cache/sluicegate /etc/sluicegate
 COPY --from=build /opt/sluicegate /opt/sluicegate
-COPY config/sluicegate.toml config/patterns.toml /etc/sluicegate/
+COPY config/sluicegate.toml config/patterns.toml config/counter.toml /etc/sluicegate/
 ENV PATH=/opt/sluicegate/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     SLUICEGATE_CONFIG=/etc/sluicegate/sluicegate.toml \
     SLUICEGATE_PATTERNS__FILE=/etc/sluicegate/patterns.toml \
+    SLUICEGATE_COUNTER__RULES_FILE=/etc/sluicegate/counter.toml \
     XDG_CACHE_HOME=/var/cache/sluicegate \
     NUMBA_CACHE_DIR=/var/cache/sluicegate/numba
 WORKDIR /var/lib/sluicegate

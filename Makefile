@@ -1,6 +1,6 @@
 # Needs Python 3.11 to 3.13 and make; everything else is fetched into .venv and the user's cache.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench torture fuzz
+.PHONY: help setup demo test check bench bench-counter torture fuzz
 BIN := .venv/bin
 
 # A recipe ends in exec, so that Ctrl-C reaches the program itself and make adds nothing to it.
@@ -13,6 +13,7 @@ help:
 	@echo 'make test    all tests, those on a real broker included; PYTEST_ARGS="-k money -x"'
 	@echo 'make check   ruff, mypy, import-linter, compose schema, hadolint'
 	@echo 'make bench   measure throughput and latency; REPORT=bench.json SHORT=1'
+	@echo 'make bench-counter  200 checks a second beside 5,000 transactions; REPORT=file.json FOR=60'
 	@echo 'make torture kill, stop and freeze the parts and the broker, and prove all exact;'
 	@echo '             KILLS=100 SEED=1 REPORT=torture.json'
 	@echo 'make fuzz    malformed messages through decoder and model; N=1000000 SEED=1'
@@ -38,6 +39,9 @@ check: setup
 
 bench: setup
 	@exec $(BIN)/sluicegate bench $(if $(REPORT),--report '$(REPORT)') $(if $(SHORT),--short)
+
+bench-counter: setup
+	@exec $(BIN)/sluicegate bench --counter '$(or $(FOR),60)' $(if $(REPORT),--report '$(REPORT)')
 
 torture: setup
 	@exec $(BIN)/sluicegate torture $(if $(KILLS),--kills '$(KILLS)') $(if $(SEED),--seed '$(SEED)') \

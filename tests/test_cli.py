@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 COMMANDS = (
     *("up", "broker", "topics create", "topics check", "router", "worker", "liaison"),
     *("simulate", "replay", "score", "backtest", "fit", "demo", "bench", "config check"),
+    *("counter keys create", "counter keys list", "counter keys revoke"),
     *("dead-letter list", "dead-letter show", "dead-letter replay"),
     *("state show", "state digest", "state export", "state import", "state rebuild", "state adopt"),
 )
+RULES = Path(__file__).parents[1] / "config" / "counter.toml"
 SHIPPED = (Path(__file__).parents[1] / "config" / "patterns.toml").read_text(encoding="utf-8")
 
 
@@ -164,6 +166,7 @@ def test_config_check_prints_what_is_in_force_and_hides_secrets(
     (tmp_path / "bank.toml").write_text(
         '[broker]\nbootstrap = "kafka:9092"\nsecurity_protocol = "SASL_PLAINTEXT"\n'
         'sasl_mechanism = "PLAIN"\nsasl_username = "gate"\n[patterns]\nfile = "patterns.toml"\n'
+        f'[counter]\nrules_file = "{RULES}"\n'
         '[liaison]\ndatabase_url = "postgresql://desk:topsecret@db/sluicegate"\n'
     )
     monkeypatch.setenv("SLUICEGATE_BROKER__SASL_PASSWORD", "topsecret")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from sluicegate.analysis import analysis_app
+from sluicegate.counter_tools import counter_app
 from sluicegate.errors import Problem
 from sluicegate.lists import accounts_app, cases_app, directives_app
 from sluicegate.options import Broker, ColumnMap, FittedModel, Timezone, reached, settings_of
@@ -47,6 +48,7 @@ app.add_typer(cases_app, name="cases")
 app.add_typer(dead_letter_app, name="dead-letter")
 app.add_typer(state_app, name="state")
 app.add_typer(analysis_app)
+app.add_typer(counter_app, name="counter")
 
 
 def _above_zero(value: float | None) -> float | None:
@@ -82,7 +84,7 @@ def up(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 1,
     broker: Broker = None,
 ) -> None:
-    """Run all parts on this machine: router, workers, liaison, and the broker if embedded.
+    """Run all parts on this machine: router, workers, liaison, counter, an embedded broker.
 
     A part that dies is started again, after a pause that grows. Ctrl-C stops all in order.
     Further workers take slots w1, w2, ... and metrics ports 10, 20, ... above the first.
@@ -142,13 +144,13 @@ def topics_check(context: typer.Context, broker: Broker = None) -> None:
 @app.command(epilog="Example: [bold]sluicegate router --broker kafka1:9092,kafka2:9092[/bold]")
 def router(context: typer.Context, broker: Broker = None, slot: Slot = None) -> None:
     """Run a router: from transactions to the ordered legs logs. One is active, others stand by."""
-    _run_part("router", context, broker, slot)
+    _run_part("router", context, broker, slot=slot)
 
 
 @app.command(epilog="Example: [bold]sluicegate worker --slot w1[/bold]")
 def worker(context: typer.Context, broker: Broker = None, slot: Slot = None) -> None:
     """Run a worker: judges legs, remembers them, raises alerts."""
-    _run_part("worker", context, broker, slot)
+    _run_part("worker", context, broker, slot=slot)
 
 
 @app.command(epilog="Example: [bold]sluicegate liaison --broker kafka1:9092[/bold]")
@@ -338,8 +340,17 @@ def bench(
     recovery: Annotated[
         bool, typer.Option("--recovery", help="How fast a worker with 1,000,000 accounts is back.")
     ] = False,
+    counter_seconds: Annotated[
+        int | None,
+        typer.Option("--counter", metavar="S", min=1, help="200 checks a second beside a stream."),
+    ] = None,
 ) -> None:
     """Measure throughput, latency and memory of the pipeline on this machine."""
+    if counter_seconds is not None:
+        from sluicegate.operations.bench_counter import run_counter_bench
+
+        run_counter_bench(settings_of(context), report=report, seconds=counter_seconds)
+        return
     if recovery:
         from sluicegate.operations.bench_recovery import run_recovery_bench
 
@@ -395,6 +406,26 @@ def config_check(context: typer.Context) -> None:
         raise typer.Exit(1)
 
 
+@counter_app.callback(
+    invoke_without_command=True, epilog="Example: [bold]sluicegate counter --port 6200[/bold]"
+)
+def counter(
+    context: typer.Context,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0: a free one.")
+    ] = None,
+    broker: Broker = None,
+) -> None:
+    """Answer tellers before they pay: over HTTP, and at /counter as a page.
+
+    Needs a key for each branch: `sluicegate counter keys create`.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    changed = {} if port is None else {"port": port}
+    _run_part("counter", context, broker, **changed)
+
+
 def _check_patterns(settings: "Settings") -> None:
     """A mistake in the patterns stops the start, instead of each worker again and again."""
     from sluicegate.judging.patterns import load_patterns
@@ -403,14 +434,15 @@ def _check_patterns(settings: "Settings") -> None:
 
 
 def _run_part(
-    name: str, context: typer.Context, broker: str | None, slot: str | None = None
+    name: str, context: typer.Context, broker: str | None, **changed: str | int | None
 ) -> None:
     from sluicegate.operations.metrics import Part
     from sluicegate.operations.parts import bootstrap_of, run_part
 
     settings = settings_of(context, broker)
-    if slot is not None:
-        settings = settings.changed(**{name: {"slot": slot}})
+    given = {field: value for field, value in changed.items() if value is not None}
+    if given:
+        settings = settings.changed(**{name: given})
     with contextlib.suppress(KeyboardInterrupt):  # before it took care of that: nothing had begun
         run_part(Part(name), settings, bootstrap_of(settings.broker))
     # All is flushed and committed. To take apart an interpreter with a million account rows and

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
@@ -31,6 +32,16 @@ EMBEDDED = "embedded"
 
 Security = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach what listens on the address."""
+    if address == "localhost":
+        return True
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 class Section(BaseModel):
@@ -157,6 +168,8 @@ class WorkerSettings(Section):
     """Address on which the worker's web server listens."""
     web_port: int = Field(default=6101, ge=0, le=65535)
     """Port of the worker's web server, stable for a slot; 0 chooses a free one."""
+    web_token: SecretStr | None = None
+    """Whoever asks the worker's web server must show it; needed when `web_bind` is no loopback."""
     metrics_port: int = Field(default=9402, ge=0, le=65535)
     """Port of the worker's Prometheus page; 0 chooses a free one."""
     gather_ms: float = Field(default=10, ge=0)
@@ -173,6 +186,14 @@ class WorkerSettings(Section):
     """Accounts one partition can remember; memory is taken as accounts come."""
     utc_offset_hours: float = Field(default=8, ge=-14, le=14)
     """Offset of local time from UTC, in hours: what days and nights are to the patterns."""
+
+    @model_validator(mode="after")
+    def _is_not_open_to_all(self) -> Self:
+        if self.web_token is None and not is_loopback(self.web_bind):
+            raise ValueError(
+                f"web_bind {self.web_bind} is no loopback address: it needs a web_token"
+            )
+        return self
 
 
 class PatternSettings(Section):
@@ -199,10 +220,51 @@ class LiaisonSettings(Section):
     @property
     def url(self) -> str:
         """The URL of the database, the default one filled in."""
-        if self.database_url:
-            return self.database_url
-        folder = platformdirs.user_state_path("sluicegate", appauthor=False)
-        return f"sqlite:///{folder / 'liaison.db'}"
+        return self.database_url or _default_database("liaison.db")
+
+
+class CounterSettings(Section):
+    """The counter: checks of intended transactions over HTTP, and the tellers' page."""
+
+    bind: str = "127.0.0.1"
+    """Address on which the counter listens."""
+    port: int = Field(default=6200, ge=0, le=65535)
+    """Port of the counter; 0 chooses a free one."""
+    workers: str = Field(
+        default="127.0.0.1:6101", pattern=r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$"
+    )
+    """Web servers of the workers: `host:port`, several with commas; a host may stand for many."""
+    cert_file: Path | None = None
+    """PEM file of the counter's certificate; absent: plain HTTP."""
+    key_file: Path | None = None
+    """PEM file of the key of `cert_file`."""
+    database_url: str = Field(default="", repr=False)
+    """SQLAlchemy URL of keys, checks and outcomes; empty: SQLite in the user's state directory."""
+    rules_file: Path = Path("config/counter.toml")
+    """Rules over customer facts and policies, relative to the working directory."""
+    deadline_ms: int = Field(default=300, ge=10, le=60_000)
+    """So long the judgement of a check may take; then the policy of the channel answers."""
+    max_lag_ms: int = Field(default=2_000, ge=0)
+    """A worker further behind its log than this counts as not able to judge."""
+    max_in_flight: int = Field(default=128, ge=1)
+    """Checks and batches that are worked on at once; more are refused with 503."""
+    key_checks_per_second: float = Field(default=50, gt=0)
+    """Checks that one key may ask for in a second, on average over some seconds."""
+    desk_phone: str = ""
+    """Telephone number of the liaison desk, shown to tellers."""
+    metrics_port: int = Field(default=9404, ge=0, le=65535)
+    """Port of the counter's Prometheus page; 0 chooses a free one."""
+
+    @property
+    def url(self) -> str:
+        """The URL of the database, the default one filled in."""
+        return self.database_url or _default_database("counter.db")
+
+    @model_validator(mode="after")
+    def _has_both_tls_files(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together")
+        return self
 
 
 class MetricsSettings(Section):
@@ -210,6 +272,10 @@ class MetricsSettings(Section):
 
     bind: str = "127.0.0.1"
     """Address on which the Prometheus pages listen."""
+
+
+def _default_database(name: str) -> str:
+    return f"sqlite:///{platformdirs.user_state_path('sluicegate', appauthor=False) / name}"
 
 
 class Settings(BaseSettings):
@@ -229,6 +295,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     patterns: PatternSettings = PatternSettings()
     liaison: LiaisonSettings = LiaisonSettings()
+    counter: CounterSettings = CounterSettings()
     metrics: MetricsSettings = MetricsSettings()
 
     def changed(self, **sections: Mapping[str, Any]) -> Self:

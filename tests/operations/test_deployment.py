@@ -19,7 +19,7 @@ from sluicegate.operations.metrics import METRICS
 from sluicegate.settings import ENVIRONMENT_PREFIX, PATH_VARIABLE, known_keys
 
 ROOT = Path(__file__).parents[2]
-OWN_PARTS = {"router": 9401, "worker": 9402, "liaison": 9403}
+OWN_PARTS = {"router": 9401, "worker": 9402, "liaison": 9403, "counter": 9404}
 Service = dict[str, Any]
 
 

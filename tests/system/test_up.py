@@ -26,10 +26,14 @@ def test_a_part_that_is_killed_comes_back_and_ctrl_c_ends_all(tmp_path: Path) ->
     settings = {
         "SLUICEGATE_BROKER__DATA_DIR": str(tmp_path / "broker"),
         "SLUICEGATE_LIAISON__DATABASE_URL": f"sqlite:///{tmp_path / 'liaison.db'}",
+        "SLUICEGATE_COUNTER__DATABASE_URL": f"sqlite:///{tmp_path / 'counter.db'}",
         "XDG_STATE_HOME": str(tmp_path / "state"),
         **{
             f"SLUICEGATE_{name}_PORT": "0"
-            for name in ("ROUTER__METRICS", "WORKER__METRICS", "WORKER__WEB", "LIAISON__METRICS")
+            for name in (
+                *("ROUTER__METRICS", "WORKER__METRICS", "WORKER__WEB", "LIAISON__METRICS"),
+                *("COUNTER__METRICS", "COUNTER_"),
+            )
         },
     }
     with running(tmp_path, "up", **settings) as up:

@@ -5,6 +5,7 @@ what goes to dead-letter says what is wrong with which field.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -289,6 +290,18 @@ def parse(
     fields = read_object(raw)
     if isinstance(fields, Refused):
         return fields
+    return parse_fields(model, fields, recorded_at_ms, rules, whole=whole)
+
+
+def parse_fields(
+    model: type[Message],
+    fields: Mapping[str, object],
+    recorded_at_ms: int,
+    rules: Rules,
+    *,
+    whole: str,
+) -> Message | Refused:
+    """The same of the fields of `read_object`."""
     try:
         return model.model_validate(fields, context=Reading(rules, recorded_at_ms))
     except ValidationError as error:

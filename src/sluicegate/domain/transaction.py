@@ -4,6 +4,7 @@
 name. The columnar decoder in `streaming` is a faster way to say the same and is tested to agree.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self, cast
 
@@ -36,6 +37,7 @@ from sluicegate.domain.fields import (
     cut,
     nullable,
     parse,
+    parse_fields,
     reading_of,
     refuse,
     string,
@@ -59,6 +61,7 @@ __all__ = [
     "Rules",
     "Transaction",
     "parse_transaction",
+    "transaction_of",
     "transaction_schema",
 ]
 
@@ -179,6 +182,13 @@ def parse_transaction(
     `recorded_at_ms` is the Kafka record's own timestamp, so that a replay decides the same.
     """
     return parse(Transaction, raw, recorded_at_ms, rules, whole="payer_account")
+
+
+def transaction_of(
+    fields: Mapping[str, object], recorded_at_ms: int, rules: Rules
+) -> Transaction | Refused:
+    """The transaction that the fields of `read_object` say, or why it is refused. Never raises."""
+    return parse_fields(Transaction, fields, recorded_at_ms, rules, whole="payer_account")
 
 
 def transaction_schema() -> dict[str, Any]:

@@ -99,8 +99,8 @@ class Stored:
     refused: dict[str, str]
 
 
-def open_database(url: str) -> Engine:
-    """An engine for `url`; the database itself is not touched yet.
+def open_database(url: str, setting: str = "[liaison] database_url") -> Engine:
+    """An engine for `url`, which `setting` gave; the database itself is not touched yet.
 
     Raises:
         Problem: The URL is malformed, or its driver is not installed.
@@ -111,13 +111,13 @@ def open_database(url: str) -> Engine:
         engine = create_engine(parsed, pool_pre_ping=True)
     except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
         raise Problem(
-            "[liaison] database_url: no database can be opened with it",
+            f"{setting}: no database can be opened with it",
             str(error),
             'it looks like "sqlite:////var/lib/sluicegate/liaison.db" or '
             '"postgresql+psycopg://user@host/name", with the driver installed',
         ) from error
     except OSError as error:
-        raise Problem("[liaison] database_url: its folder cannot be made", str(error)) from error
+        raise Problem(f"{setting}: its folder cannot be made", str(error)) from error
     if parsed.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     return engine

@@ -14,8 +14,8 @@ from sluicegate.memory.features import FEATURE_COUNT
 from sluicegate.memory.row import DEPARTURE, FLAG_OUTSIDE, LEG, ROW, opaque
 from sluicegate.memory.step import (
     META,
-    are_known,
     find_or_add,
+    find_rows,
     first_invalid,
     judge_legs,
     learn_profiles,
@@ -198,6 +198,11 @@ class AccountMemory:
         for record, row in zip(directives, found.tolist(), strict=True):
             self.directives.put(record, row)
 
+    def row_of(self, account: Words) -> Records | None:
+        """A copy of the row of an account (shape `[1]`), or None; `account` has shape `[5]`."""
+        number = int(find_rows(self._rows, self._slots, account.reshape(1, -1))[0])
+        return self._rows[number : number + 1].copy() if number >= 0 else None
+
     def take_dirty(self, most: int) -> Iterator[Records]:
         """Copies of the rows changed since the last take, `most` at a time; marks them clean."""
         changed = np.flatnonzero(self._dirty[: len(self)])
@@ -272,5 +277,5 @@ class AccountMemory:
             self._slots = larger
 
     def _count_new(self, accounts: Words) -> int:
-        known = are_known(self._rows, self._slots, accounts)
-        return len(np.unique(words_bytes(accounts[~known])))
+        unknown = find_rows(self._rows, self._slots, accounts) < 0
+        return len(np.unique(words_bytes(accounts[unknown])))

@@ -131,13 +131,13 @@ def _find_or_add(rows, slots, meta, account):
     return row
 
 
-@nb.njit(nt.boolean[::1](_rows, _u8, _accounts_read), cache=True, nogil=True)
-def are_known(rows, slots, accounts):
-    """Which of the accounts (words of shape `[n, 5]`) have a row."""
-    known = np.empty(accounts.shape[0], np.bool_)
+@nb.njit(nt.int64[::1](_rows, _u8, _accounts_read), cache=True, nogil=True)
+def find_rows(rows, slots, accounts):
+    """The row of each account (words of shape `[n, 5]`), negative where it has none."""
+    found = np.empty(accounts.shape[0], np.int64)
     for i in range(accounts.shape[0]):
-        known[i] = _find(rows, slots, accounts[i]) >= 0
-    return known
+        found[i] = _find(rows, slots, accounts[i])
+    return found
 
 
 @nb.njit(nt.void(_u8, _u8), cache=True, nogil=True, _nrt=False)
@@ -174,6 +174,17 @@ def first_invalid(legs):
     return -1
 
 
+@nb.njit(nt.uint8(_f8), cache=True, nogil=True, error_model="numpy", _nrt=False)
+def flags_of(f):
+    """What the arrival says of its payer, by the features of the judged departure."""
+    flags = 0
+    if f[INVOLVED] != 0:
+        flags |= FLAG_INVOLVED
+    if f[PUNISHED] != 0:
+        flags |= FLAG_PUNISHED
+    return flags
+
+
 @nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _arrival_of(leg, score, f, arrival):
     """Writes the arrival that follows a departure, with what the payer's row knows."""
@@ -188,14 +199,17 @@ def _arrival_of(leg, score, f, arrival):
     arrival.side = ARRIVAL
     arrival.channel = leg.channel
     arrival.kind = leg.kind
-    arrival.flags = 0
-    if f[INVOLVED] != 0:
-        arrival.flags |= FLAG_INVOLVED
-    if f[PUNISHED] != 0:
-        arrival.flags |= FLAG_PUNISHED
+    arrival.flags = flags_of(f)
     arrival.provenance[0] = score
     for k in range(1, _CARRIED.shape[0]):
         arrival.provenance[k] = f[_CARRIED[k]]
+
+
+def provenance_of(score, features):
+    """What the arrival of a judged departure carries: float32[PROVENANCE_COUNT]."""
+    carried = features[_CARRIED].astype(np.float32)
+    carried[0] = score
+    return carried
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)

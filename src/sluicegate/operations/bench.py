@@ -83,7 +83,7 @@ def _result(
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": version("sluicegate"),
-        "machine": _machine(),
+        "machine": machine(),
         "short": short,
         "transactions": TRANSACTIONS,
         "accounts": ACCOUNTS,
@@ -129,7 +129,8 @@ def _table(result: Json) -> Table:
     return table
 
 
-def _machine() -> Json:
+def machine() -> Json:
+    """What a report says of the machine."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

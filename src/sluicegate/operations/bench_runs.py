@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,12 +78,12 @@ class Bench:
                 _check_alive(parts)
                 now = time.monotonic()
                 if not first and seen.moved:
-                    first = {"at": now, "cpu": _cpu(pids)}
+                    first = {"at": now, "cpu": cpu_seconds(pids)}
                 if first and now - seen.changed_at > SETTLED_SECONDS:
                     break
                 if now - max(spawned, seen.changed_at) > GIVE_UP_SECONDS:
                     raise Problem(f"nothing went on for {GIVE_UP_SECONDS:g} s", str(self._folder))
-            cpu = _cpu(pids)
+            cpu = cpu_seconds(pids)
             return Catch(
                 seconds=seen.changed_at - first["at"],
                 start_seconds=first["at"] - spawned,
@@ -178,8 +178,12 @@ class Bench:
         prefix: str,
         patterns: Path | None = None,
         names: Sequence[str] = ("worker", "router"),
+        extra: Mapping[str, str] | None = None,
     ) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-        """A router and a worker, or one of them; stopped at the end."""
+        """A router and a worker, or those named; stopped at the end.
+
+        `extra` is added to their environment.
+        """
         environment = {
             **os.environ,
             "SLUICEGATE_TOPICS__PREFIX": prefix,
@@ -187,6 +191,7 @@ class Bench:
             "SLUICEGATE_ROUTER__METRICS_PORT": "0",
             "SLUICEGATE_WORKER__METRICS_PORT": "0",
             "SLUICEGATE_WORKER__WEB_PORT": "0",
+            **(extra or {}),
         }
         parts: dict[str, subprocess.Popen[bytes]] = {}
         guard = Guard()
@@ -320,7 +325,8 @@ def _check_alive(parts: dict[str, subprocess.Popen[bytes]]) -> None:
             raise Problem(f"the {name} stopped with exit status {part.returncode}")
 
 
-def _cpu(pids: dict[str, int | None]) -> dict[str, float]:
+def cpu_seconds(pids: dict[str, int | None]) -> dict[str, float]:
+    """Processor seconds that each process has used, by name."""
     times = {name: psutil.Process(pid).cpu_times() for name, pid in pids.items()}
     return {name: each.user + each.system for name, each in times.items()}
 

@@ -32,7 +32,7 @@ def main() -> int:
     except Problem as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
-    parts = (settings.router, settings.worker, settings.liaison)
+    parts = (settings.router, settings.worker, settings.liaison, settings.counter)
     return 0 if any(answers(part.metrics_port) for part in parts) else 1
 
 

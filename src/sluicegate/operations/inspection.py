@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
+from sluicegate.counter.rules import load_rules
 from sluicegate.errors import Problem
 from sluicegate.judging.patterns import load_patterns
 from sluicegate.settings import ENVIRONMENT_PREFIX, Settings, settings_file
@@ -25,7 +26,7 @@ def in_force(settings: Settings, config: Path | None) -> str:
 def mistakes(settings: Settings) -> list[str]:
     """What would stop a part at its start although each setting by itself is right."""
     found = []
-    for check in (_check_broker, _check_patterns):
+    for check in (_check_broker, _check_patterns, _check_rules):
         try:
             check(settings)
         except Problem as problem:
@@ -75,3 +76,7 @@ def _check_broker(settings: Settings) -> None:
 
 def _check_patterns(settings: Settings) -> None:
     load_patterns(settings.patterns.file)
+
+
+def _check_rules(settings: Settings) -> None:
+    load_rules(settings.counter.rules_file)

@@ -29,6 +29,7 @@ class Part(StrEnum):
     ROUTER = "router"
     WORKER = "worker"
     LIAISON = "liaison"
+    COUNTER = "counter"
 
 
 class MetricKind(StrEnum):
@@ -55,7 +56,7 @@ RESTARTS_VARIABLE = "SLUICEGATE_RESTARTS"
 """By it a supervisor tells its child how often it has died before."""
 
 EVERY = tuple(Part)
-ROUTER, WORKER, LIAISON = ((part,) for part in Part)
+ROUTER, WORKER, LIAISON, COUNTER_PART = ((part,) for part in Part)
 COUNTER, GAUGE, HISTOGRAM = MetricKind
 
 METRICS: tuple[Metric, ...] = (
@@ -251,6 +252,52 @@ METRICS: tuple[Metric, ...] = (
         "records",
         "alerts not yet stored, by partition of stop-payment",
         ("partition",),
+    ),
+    Metric(
+        COUNTER_PART,
+        COUNTER,
+        "sluicegate_counter_checks_total",
+        "checks",
+        "answered, by verdict: allow, verify or refer",
+        ("verdict",),
+    ),
+    Metric(
+        COUNTER_PART,
+        COUNTER,
+        "sluicegate_counter_degraded_total",
+        "checks",
+        "answered by the policy of the channel, by why a side was not judged",
+        ("why",),
+    ),
+    Metric(
+        COUNTER_PART,
+        COUNTER,
+        "sluicegate_counter_refused_total",
+        "requests",
+        "not answered, by the kind of problem",
+        ("problem",),
+    ),
+    Metric(
+        COUNTER_PART,
+        HISTOGRAM,
+        "sluicegate_counter_check_seconds",
+        "seconds",
+        "from the request to the answer, its audit record written",
+    ),
+    Metric(
+        COUNTER_PART,
+        COUNTER,
+        "sluicegate_counter_alerts_total",
+        "alerts",
+        "of referred checks, taken by stop-payment",
+    ),
+    Metric(
+        COUNTER_PART,
+        COUNTER,
+        "sluicegate_counter_outcomes_total",
+        "outcomes",
+        "recorded, by how the check ended",
+        ("outcome",),
     ),
 )
 

@@ -41,7 +41,8 @@ def run_part(part: Part, settings: Settings, bootstrap: str) -> None:
         Problem: It cannot start, or something failed.
     """
     start_logging(f"worker {settings.worker.slot}" if part is Part.WORKER else part)
-    wait_for_broker(settings, bootstrap, log.warning)
+    if part is not Part.COUNTER:  # it answers without one, and sends its alerts later
+        wait_for_broker(settings, bootstrap, log.warning)
     # Each loads much that the others do not need.
     match part:
         case Part.ROUTER:
@@ -57,6 +58,11 @@ def run_part(part: Part, settings: Settings, bootstrap: str) -> None:
             from sluicegate.liaison.consumer import run_liaison  # noqa: PLC0415
 
             run_liaison(settings, bootstrap, stop_on_signals())
+        case Part.COUNTER:
+            from sluicegate.counter.serving import run_counter  # noqa: PLC0415
+
+            metrics = _shown(part, settings, settings.counter.metrics_port)
+            run_counter(settings, bootstrap, metrics)
 
 
 def stop_on_signals() -> Event:

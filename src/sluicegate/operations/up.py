@@ -16,7 +16,7 @@ from sluicegate.operations.jars import fetch_jars
 from sluicegate.operations.logs import start_logging
 from sluicegate.operations.parts import stop_on_signals
 from sluicegate.operations.supervisor import LOOK_SECONDS, Pauses, Plan, Supervisor
-from sluicegate.settings import ENVIRONMENT_PREFIX, Settings
+from sluicegate.settings import ENVIRONMENT_PREFIX, CounterSettings, Settings
 from sluicegate.streaming.clients import wait_for_broker
 from sluicegate.streaming.topics import check_topics, create_topics
 
@@ -33,7 +33,7 @@ WORKER_PORTS_APART: Final = 10
 
 
 def run_up(settings: Settings, workers: int) -> None:
-    """Run router, workers, liaison and, if it is embedded, the broker until SIGINT or SIGTERM.
+    """Run all parts and, if it is embedded, the broker until SIGINT or SIGTERM.
 
     Raises:
         Problem: The broker or the topics cannot be used from the start.
@@ -46,6 +46,7 @@ def run_up(settings: Settings, workers: int) -> None:
         bootstrap, keeper = _broker(settings, running)
         _prepare_topics(settings, bootstrap)
         stages = part_stages(settings, bootstrap, workers)
+        stages[0].append(counter_plan(settings, bootstrap, workers))
         supervisor = running.enter_context(Supervisor(stages))
         log.info("%d parts on %s; Ctrl-C stops them", sum(map(len, stages)), bootstrap)
         while not stop.wait(LOOK_SECONDS):
@@ -91,6 +92,16 @@ def part_stages(
         ],
         [plan("liaison", "liaison", LIAISON_STOP_SECONDS)],
     ]
+
+
+def counter_plan(settings: Settings, bootstrap: str, workers: int) -> Plan:
+    """The counter, which asks the workers of this machine unless others are configured."""
+    asked, port = settings.counter.workers, settings.worker.web_port
+    if asked == CounterSettings().workers and port:
+        asked = ",".join(f"127.0.0.1:{port + index}" for index in range(workers))
+    own = settings.changed(counter={"workers": asked}, broker={"bootstrap": bootstrap})
+    command = (sys.executable, "-m", "sluicegate.cli", "counter")
+    return Plan("counter", command, environment_of(own), stop_seconds=ROUTER_STOP_SECONDS)
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

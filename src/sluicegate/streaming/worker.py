@@ -24,12 +24,13 @@ from confluent_kafka import Message
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
 from sluicegate.operations.metrics import Metrics
-from sluicegate.settings import Settings
+from sluicegate.settings import Settings, WorkerSettings
 from sluicegate.streaming.alerts import alerts_of
 from sluicegate.streaming.channel import StreamChannel
 from sluicegate.streaming.clients import confluent_config, faust_config, wait_for_broker
 from sluicegate.streaming.figures import WorkerFigures
 from sluicegate.streaming.identity import topic_identity
+from sluicegate.streaming.judge_web import JudgeWeb, token_guard
 from sluicegate.streaming.outgoing import Outgoing
 from sluicegate.streaming.reader import LegsReader
 from sluicegate.streaming.scoring import scoring_of
@@ -64,6 +65,8 @@ class Worker:
         self._scoring = scoring_of(settings)
         self._config: dict[str, Any] = confluent_config(settings.broker, bootstrap)
         self._reader: LegsReader | None = None
+        self._applied_ms: dict[int, int] = {}
+        """Kafka timestamp of the last message applied, by partition."""
         self._failure: Exception | None = None
         self._stopping = asyncio.Event()
         self._asked_to_stop_at: float | None = None
@@ -121,6 +124,12 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop)
         self.app.finalize()
+        JudgeWeb(
+            self,
+            self._scoring,
+            slot=self.settings.worker.slot,
+            partition_count=self.settings.topics.partitions,
+        ).add_to(self.app.web.web_app)
         if not await self._started():
             return
         crashed = asyncio.ensure_future(self.app.wait_until_stopped())
@@ -190,6 +199,7 @@ class Worker:
             web_bind=worker.web_bind,
             web_host=worker.web_bind,
             web_port=worker.web_port or _free_port(),
+            web_application_options={"middlewares": _guards(worker)},
         )
 
     def _declare_agents(self, ownership: object) -> None:
@@ -257,6 +267,7 @@ class Worker:
         )
         if rebalances != self._rebalances:
             return
+        self._applied_ms = {}
         starts = {
             number: next_offset(partition.place, number, self.topics.legs, identity, bounds[number])
             for number, partition in self.partitions.items()
@@ -295,6 +306,18 @@ class Worker:
         if self._reader is not None:
             self._reader.stop()
             self._reader = None
+
+    # The counter asks.
+
+    def lag_ms(self, number: int) -> int | None:
+        """How old the last applied message is while more wait; None while nothing is read."""
+        end = self._reader.ends.get(number, -1) if self._reader is not None else -1
+        if end < 0 or self._failure is not None:
+            return None
+        if self.partitions[number].place.applied + 1 >= end:
+            return 0
+        applied_ms = self._applied_ms.get(number)
+        return None if applied_ms is None else max(0, time.time_ns() // 1_000_000 - applied_ms)
 
     # The stream.
 
@@ -348,10 +371,11 @@ class Worker:
         except Exception:
             log.error("stopped at partition %d offset %d of %s", number, offset, self.topics.legs)  # noqa: TRY400 - the error itself is told by _fail
             raise
+        judged_at_ms = self._applied_ms[number] = message.timestamp()[1]
         if applied is None:
             return
         if len(applied.stepped.hits):
-            currency, judged_at_ms = self.settings.contract.base_currency, message.timestamp()[1]
+            currency = self.settings.contract.base_currency
             judged = alerts_of(applied, self._scoring.pattern_set, currency, judged_at_ms)
             self._outgoing.tell(number, offset, judged)
         self._outgoing.gather(partition, applied.stepped.arrivals)
@@ -390,6 +414,11 @@ def run_worker(settings: Settings, bootstrap: str, metrics: Metrics) -> None:
         except KafkaConnectionError as error:  # while it began: nothing was held yet
             log.warning("the broker has gone away again: %s", error)
             wait_for_broker(settings, bootstrap, log.warning)
+
+
+def _guards(worker: WorkerSettings) -> list[Any]:
+    token = worker.web_token
+    return [] if token is None else [token_guard(token.get_secret_value())]
 
 
 def _free_port() -> int:

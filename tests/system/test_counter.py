@@ -1,0 +1,214 @@
+"""The counter with a real worker, router, liaison consumer and broker behind it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from sqlalchemy import create_engine, text
+from tests.system.pipeline import COMMAND, ROOT, Pipeline
+from tests.system.test_state_tools import said
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sluicegate.operations.broker import EmbeddedBroker
+
+PAYER, MULE, LAST = "6222020000000000022", "6217000000000000011", "6217000000000000099"
+CHECKS_PER_SECOND = 40
+WELL = {"verdict": "allow", "degraded": False}
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+@dataclass
+class Town:
+    """A pipeline with a counter, and a teller's connection to it."""
+
+    pipeline: Pipeline
+    client: httpx.Client
+    database: Path
+
+    def check(self, payer: str, payee: str | None, amount: str, **more: Any) -> dict[str, Any]:
+        body = {"amount": amount, "payer_account": payer, "payee_account": payee, **more}
+        answer = self.client.post("/v1/checks", json=body)
+        assert answer.status_code == 200, answer.text
+        told: dict[str, Any] = answer.json()
+        return told
+
+    def until_judged(self) -> None:
+        """The worker has its partitions, and the counter knows."""
+        self.pipeline.until(
+            lambda: not self.check(PAYER, LAST, "1.00")["degraded"], "a check that is judged"
+        )
+
+    def stored_alerts(self) -> list[Any]:
+        engine = create_engine(f"sqlite:///{self.database}")
+        try:
+            with engine.connect() as connection:
+                return list(connection.execute(text("SELECT * FROM alerts")))
+        finally:
+            engine.dispose()
+
+
+@contextmanager
+def _town(broker: EmbeddedBroker, prefix: str, folder: Path) -> Iterator[Town]:
+    port, worker_port = _free_ports(2)
+    sections: dict[str, dict[str, Any]] = {
+        "counter": {
+            "port": port,
+            "workers": f"127.0.0.1:{worker_port}",
+            "database_url": f"sqlite:///{folder / 'counter.db'}",
+            "rules_file": str(ROOT / "config" / "counter.toml"),
+            "metrics_port": 0,
+            "key_checks_per_second": 1000,
+        },
+        "worker": {"web_port": worker_port},
+    }
+    with Pipeline(broker.bootstrap, prefix, folder, **sections) as pipeline:
+        create = ("counter", "keys", "create", "--branch", "0101")
+        made = subprocess.run(
+            [COMMAND, "--config", pipeline._config, *create],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+        for part in ("router", "worker", "liaison", "counter"):
+            pipeline.start(part)
+        base = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=base, headers=headers, timeout=10) as client:
+            pipeline.until(lambda: _is_up(client), "the counter to listen")
+            yield Town(pipeline, client, folder / "liaison.db")
+
+
+def _is_up(client: httpx.Client) -> bool:
+    try:
+        return client.get("/healthz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture
+def town(broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path) -> Iterator[Town]:
+    with _town(broker, topic_prefix, tmp_path) as made:
+        yield made
+
+
+def _movement(number: int, payer: str, payee: str, amount: str, at: datetime) -> bytes:
+    fields = {
+        "id": f"T{number}",
+        "occurred_at": at.isoformat(timespec="milliseconds"),
+        "amount": amount,
+        "payer_account": payer,
+        "payee_account": payee,
+        "channel": "counter",
+    }
+    return json.dumps(fields).encode()
+
+
+def test_a_check_says_what_the_stream_then_says(town: Town) -> None:
+    now = datetime.now(UTC) - timedelta(minutes=20)
+    came_in = [
+        _movement(n, f"{PAYER}{n}", MULE, "15000.00", now + timedelta(minutes=n)) for n in range(4)
+    ]
+    town.pipeline.send(came_in)
+    town.until_judged()
+    town.pipeline.until_scored(4)
+    at = now + timedelta(minutes=6)
+    told = town.check(MULE, LAST, "59500.00", occurred_at=at.isoformat(timespec="milliseconds"))
+    scores = {side["side"]: side["score"] for side in told["sides"]}
+    assert told["verdict"] != "allow"
+
+    town.pipeline.send([_movement(9, MULE, LAST, "59500.00", at)])
+    town.pipeline.until_scored(5)
+    streamed = [each for each in town.pipeline.alerts().values() if each.transaction_id == "T9"]
+    assert {each.side: each.score for each in streamed}.items() <= scores.items()
+    assert streamed
+
+
+def test_a_directive_counts_for_the_next_check_within_a_second(town: Town) -> None:
+    town.until_judged()
+    assert town.check(PAYER, MULE, "10.00")["verdict"] == "allow"
+    add = ("directives", "add", MULE, "involved", "--reason", "case 7", "--id", "I1")
+    said(town.pipeline, *add)
+    told_at = time.monotonic()
+    told = town.check(PAYER, MULE, "10.00")
+    while told["verdict"] != "refer" and time.monotonic() - told_at < 5:
+        told = town.check(PAYER, MULE, "10.00")
+    assert time.monotonic() - told_at < 1.0
+    first = {side["account"]: side["reasons"][0]["pattern"] for side in told["sides"]}
+    assert first == {PAYER: "pays-involved-account", MULE: "involved-account-moves"}
+
+
+def test_a_referred_check_arrives_at_the_desk(town: Town) -> None:
+    town.until_judged()
+    facts = {"age": 71, "payee_kind": "company", "deposit_broken_early": True}
+    told = town.check(PAYER, LAST, "98000.00", customer=facts)
+    assert told["verdict"] == "refer"
+    town.pipeline.until(lambda: bool(town.stored_alerts()), "the alert to be stored")
+    (alert,) = town.stored_alerts()
+    assert (alert.origin, alert.account, alert.transaction_id) == (
+        "counter",
+        PAYER,
+        told["check_id"],
+    )
+    assert alert.measure == told["measure"]
+    town.client.get(f"/v1/accounts/{PAYER}/summary")
+    lines = "".join(part.said() for part in town.pipeline._parts)
+    assert told["check_id"] in lines
+    assert PAYER not in lines
+
+
+def test_while_a_worker_is_killed_checks_are_only_degraded(town: Town) -> None:
+    """Killed with SIGKILL while checks come in; started again, all is as before by itself."""
+    town.until_judged()
+    worker = next(part for part in town.pipeline._parts if part.log.name.startswith("worker"))
+    answers: list[tuple[float, dict[str, Any]]] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            answers.append((time.monotonic(), town.check(PAYER, LAST, "1.00")))
+            time.sleep(1 / CHECKS_PER_SECOND)
+
+    teller = threading.Thread(target=ask)
+    teller.start()
+    time.sleep(1)
+    worker.kill()
+    killed = time.monotonic()
+    time.sleep(1)
+    town.pipeline.start("worker")
+    town.pipeline.until(lambda: answers[-1][0] > killed and not answers[-1][1]["degraded"], "again")
+    healthy = time.monotonic()
+    time.sleep(1)
+    stop.set()
+    teller.join()
+
+    degraded = [told for _, told in answers if told["degraded"]]
+    assert degraded
+    assert {told["verdict"] for told in degraded} == {"verify"}
+    assert {told["verdict"] for _, told in answers if not told["degraded"]} == {"allow"}
+    outside = [
+        (round(at - killed, 2), told["degraded_because"])
+        for at, told in answers
+        if told["degraded"] and not killed - 0.1 <= at <= healthy
+    ]
+    assert not outside, f"killed at 0, well from {healthy - killed:.2f} s on"
+    assert sorted(told["took_ms"] for _, told in answers)[-5] < 1_000
