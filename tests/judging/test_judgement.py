@@ -134,3 +134,5 @@ def test_questions_come_strongest_reason_first_and_once(shipped: CompiledPattern
     assert asked[0] == "Why must money you have just received leave at once?"
     assert len(asked) == len(set(asked)) == 4
     assert len(questions_for(shipped.pattern_set, reasons, "zh")) == 4
+    foreign = reasons[0].model_copy(update={"pattern": "elderly-new-payee"})
+    assert questions_for(shipped.pattern_set, (foreign,), "zh") == ()

@@ -94,13 +94,17 @@ def score_of(reasons: Iterable[Reason]) -> float:
 def questions_for(
     pattern_set: PatternSet, reasons: Iterable[Reason], language: Language
 ) -> tuple[str, ...]:
-    """What the teller should ask, strongest reason first, each question once."""
+    """What the teller should ask, strongest reason first, each question once.
+
+    Reasons that are no pattern of the set (rules of the counter, a model's own) ask nothing here.
+    """
     declared: Mapping[str, CheckedPattern] = {
         checked.pattern.name: checked for checked in pattern_set.patterns
     }
     asked = (
         question
         for reason in reasons
+        if reason.pattern in declared
         for question in getattr(declared[reason.pattern].pattern.questions, language)
     )
     return tuple(dict.fromkeys(asked))
