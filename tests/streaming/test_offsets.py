@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +54,26 @@ def test_ends_are_told_again_after_the_broker_was_killed_and_restarted() -> None
 
         assert persisting(lambda: offsets.ends(TOPIC, range(2))) == {0: 0, 1: 1}
         offsets.delete_before(TOPIC, 1, 1)
+
+
+def test_a_frozen_broker_has_told_no_end() -> None:
+    """librdkafka gives an offset of -1001 and no error then."""
+    with EmbeddedBroker(heap_mb=256) as broker:
+        config: dict[str, Any] = {"bootstrap.servers": broker.bootstrap, "log_level": 2}
+        admin = AdminClient(config)
+        admin.create_topics([NewTopic(TOPIC, 2, 1)])[TOPIC].result()
+        offsets = Offsets(config)
+        assert persisting(lambda: offsets.ends(TOPIC, range(2))) == {0: 0, 1: 0}
+        assert broker.pid is not None
+        os.kill(broker.pid, signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                with pytest.raises(KafkaException) as refusal:
+                    offsets.ends(TOPIC, range(2), seconds=0.3)
+                assert passes(refusal.value)
+        finally:
+            os.kill(broker.pid, signal.SIGCONT)
+        assert persisting(lambda: offsets.ends(TOPIC, range(2))) == {0: 0, 1: 0}
 
 
 def test_of_no_partition_nothing_is_asked() -> None:

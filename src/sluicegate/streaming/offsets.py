@@ -13,7 +13,14 @@ _PASSING: Final = {
     KafkaError._TRANSPORT,  # noqa: SLF001
     KafkaError._TIMED_OUT,  # noqa: SLF001
     KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+    KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.REPLICA_NOT_AVAILABLE,
+    KafkaError.BROKER_NOT_AVAILABLE,
+    KafkaError.KAFKA_STORAGE_ERROR,
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
 }
@@ -47,7 +54,12 @@ class Offsets:
             return {}
         with self._renewing_leaders(topic):
             answers = self._admin.list_offsets(asked, request_timeout=seconds)
-            return {place.partition: answer.result().offset for place, answer in answers.items()}
+            ends = {place.partition: answer.result().offset for place, answer in answers.items()}
+            if (
+                min(ends.values()) < 0
+            ):  # a broker that is frozen gives neither an answer nor an error
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001
+            return ends
 
     def delete_before(self, topic: str, partition: int, offset: int) -> None:
         """Delete what lies before an offset.
