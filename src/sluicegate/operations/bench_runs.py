@@ -37,7 +37,7 @@ SEED: Final = 7
 ACCOUNTS: Final = 100_000
 SETTLED_SECONDS: Final = 3.0
 GIVE_UP_SECONDS: Final = 180.0
-SAMPLE_THRESHOLD: Final = 0.2
+SAMPLE_THRESHOLD: Final = 0.4
 """In the latency runs alerts start at this score, so that there are enough of them to measure."""
 
 Json = dict[str, Any]
