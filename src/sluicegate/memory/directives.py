@@ -59,9 +59,10 @@ def _is_for(directive, leg):
 def suppress(heads, nexts, directives, at, leg, names, score, strengths):
     """Sets the strengths of whitelisted patterns to 0; returns the score that is left.
 
-    `names[k]` is the hash of the name of pattern `k`. A judgement that failed (NaN) stays so.
+    `at` is the account's row, `names[k]` the hash of the name of pattern `k`. A judgement that
+    failed (NaN) stays so.
     """
-    index = heads[at] if at >= 0 else 0
+    index = heads[at]
     leg_s = leg.occurred_at_ms // 1000
     changed = False
     while index:

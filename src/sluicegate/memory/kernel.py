@@ -205,70 +205,55 @@ def _observe_ring(times, peers, amounts, count, anchor, leg_s, peer, amount, own
     sum_24h = 0
     count_1h = 0
     count_24h = 0
+    distinct_1h = 0
     distinct_8h = 0
     distinct_24h = 0
+    distinct_10d = 0
     small = 0
-    own_age = anchor - leg_s if own else DAY + 1
+    own_age = anchor - leg_s if own else TEN_DAYS + 1
     if own_age <= DAY:
         sum_24h = amount
         count_24h = 1
-        distinct_24h = np.int64(peer != 0)
-        if own_age <= EIGHT_HOURS:
-            distinct_8h = distinct_24h
         if own_age <= HOUR:
             sum_1h = amount
             count_1h = 1
+    if peer != 0:
+        distinct_1h = np.int64(own_age <= HOUR)
+        distinct_8h = np.int64(own_age <= EIGHT_HOURS)
+        distinct_24h = np.int64(own_age <= DAY)
+        distinct_10d = np.int64(own_age <= TEN_DAYS)
     for i in range(min(count, RING)):
         age = anchor - np.int64(times[i])
-        if age > DAY:
+        if age > TEN_DAYS:
             continue
-        sum_24h += amounts[i]
-        count_24h += 1
-        if age <= HOUR:
-            sum_1h += amounts[i]
-            count_1h += 1
+        if age <= DAY:
+            sum_24h += amounts[i]
+            count_24h += 1
+            if age <= HOUR:
+                sum_1h += amounts[i]
+                count_1h += 1
         other = peers[i]
         if other == 0:
             continue
         same = other == peer
-        small += same and amounts[i] <= SMALL_MINOR
-        nearest = own_age if same else DAY + 1  # age of the youngest other leg with this account
+        small += same and age <= DAY and amounts[i] <= SMALL_MINOR
+        nearest = own_age if same else TEN_DAYS + 1  # age of the youngest other leg with it
         for j in range(i):
             if peers[j] == other:
                 nearest = min(nearest, anchor - np.int64(times[j]))
-        distinct_24h += nearest > DAY
+        distinct_1h += age <= HOUR < nearest
         distinct_8h += age <= EIGHT_HOURS < nearest
+        distinct_24h += age <= DAY < nearest
+        distinct_10d += nearest > TEN_DAYS
     f[INFLOW_1H + first] = sum_1h / MINOR
     f[INFLOW_24H + first] = sum_24h / MINOR
     f[INFLOW_COUNT_1H + first] = count_1h
     f[INFLOW_COUNT_24H + first] = count_24h
+    f[SOURCES_1H + first] = distinct_1h
     f[SOURCES_8H + first] = distinct_8h
     f[SOURCES_24H + first] = distinct_24h
+    f[SOURCES_10D + first] = distinct_10d
     return small
-
-
-@_jit
-def _observe_long_ring(times, peers, count, anchor, leg_s, peer, own, f, first):
-    """Distinct counterparties of one side within an hour and within 10 days."""
-    hour = 0
-    ten = 0
-    own_age = anchor - leg_s if own and peer != 0 else TEN_DAYS + 1
-    if own_age <= TEN_DAYS:
-        ten = 1
-        hour = np.int64(own_age <= HOUR)
-    for i in range(min(count, RING)):
-        other = peers[i]
-        age = anchor - np.int64(times[i])
-        if other == 0 or age > TEN_DAYS:
-            continue
-        nearest = own_age if other == peer else TEN_DAYS + 1
-        for j in range(i):
-            if peers[j] == other:
-                nearest = min(nearest, anchor - np.int64(times[j]))
-        ten += nearest > TEN_DAYS
-        hour += age <= HOUR < nearest
-    f[SOURCES_1H + first] = hour
-    f[SOURCES_10D + first] = ten
 
 
 @_jit
@@ -622,8 +607,6 @@ def observe(row, leg, offset, f):
 
     for k in range(PROVENANCE_COUNT):
         f[PROVENANCE + k] = leg.provenance[k] if inflow and peer != 0 else NAN
-    _observe_long_ring(row.in_time, row.in_peer, in_count, anchor, leg_s, peer, inflow, f, 0)
-    _observe_long_ring(row.out_time, row.out_peer, out_count, anchor, leg_s, peer, not inflow, f, 1)
     _observe_burst(row, last, f)
 
     log_amount = np.log(amount)
