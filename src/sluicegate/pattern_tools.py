@@ -48,20 +48,9 @@ def patterns_explain(
     patterns: PatternFile = None,
 ) -> None:
     """Tell all of one pattern: condition, strength, words, and what its features mean."""
-    from difflib import get_close_matches
-
-    from sluicegate.errors import Problem
     from sluicegate.memory.features import FEATURE_INDEX, FEATURES
 
-    found = _loaded(context, patterns)
-    by_name = {checked.pattern.name: checked for checked in found.patterns}
-    if name not in by_name:
-        near = get_close_matches(name, by_name, 1)
-        raise Problem(
-            f"there is no pattern {name!r}",
-            hint=f"did you mean {near[0]!r}?" if near else "`sluicegate patterns list` shows them",
-        )
-    checked = by_name[name]
+    checked = _loaded(context, patterns).named(name)
     pattern = checked.pattern
     strength = f"{pattern.weight:g}" if pattern.strength is None else pattern.strength.strip()
     lines = [

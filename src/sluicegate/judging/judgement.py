@@ -3,7 +3,7 @@
 Pure functions of their arguments, so the same leg gives the same alert whenever it is judged.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite, prod
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sluicegate.domain.alert import Alert, Origin, Reason, Side, alert_id, moment_of
 from sluicegate.domain.measure import Measure
-from sluicegate.judging.patterns import CheckedPattern, PatternSet, Thresholds
+from sluicegate.judging.patterns import CheckedPattern, PatternSet, Thresholds, Words
 from sluicegate.judging.templates import Language
 from sluicegate.memory.features import FEATURE_INDEX
 
@@ -91,23 +91,23 @@ def score_of(reasons: Iterable[Reason]) -> float:
     return 1.0 - prod(1.0 - reason.strength for reason in reasons)
 
 
-def questions_for(
-    pattern_set: PatternSet, reasons: Iterable[Reason], language: Language
-) -> tuple[str, ...]:
+def questions_of(pattern_set: PatternSet, reasons: Iterable[Reason]) -> tuple[Words, ...]:
     """What the teller should ask, strongest reason first, each question once.
 
     Reasons that are no pattern of the set (rules of the counter, a model's own) ask nothing here.
     """
-    declared: Mapping[str, CheckedPattern] = {
-        checked.pattern.name: checked for checked in pattern_set.patterns
-    }
-    asked = (
-        question
-        for reason in reasons
-        if reason.pattern in declared
-        for question in getattr(declared[reason.pattern].pattern.questions, language)
-    )
-    return tuple(dict.fromkeys(asked))
+    declared = {checked.pattern.name: checked.pattern.questions for checked in pattern_set.patterns}
+    asked = (declared[reason.pattern] for reason in reasons if reason.pattern in declared)
+    pairs = (pair for each in asked for pair in zip(each.zh, each.en, strict=True))
+    return tuple(Words(zh=zh, en=en) for zh, en in dict.fromkeys(pairs))
+
+
+def questions_for(
+    pattern_set: PatternSet, reasons: Iterable[Reason], language: Language
+) -> tuple[str, ...]:
+    """The same in one language."""
+    asked = questions_of(pattern_set, reasons)
+    return tuple(dict.fromkeys(getattr(each, language) for each in asked))
 
 
 def _reason(checked: CheckedPattern, features: Vector, strength: float) -> Reason:

@@ -164,6 +164,20 @@ class PatternSet:
         """Where the strength of a pattern stands; KeyError when there is no such pattern."""
         return {checked.pattern.name: i for i, checked in enumerate(self.patterns)}[name]
 
+    def named(self, name: str) -> CheckedPattern:
+        """The pattern of this name.
+
+        Raises:
+            Problem: there is none.
+        """
+        by_name = {checked.pattern.name: checked for checked in self.patterns}
+        if name not in by_name:
+            raise Problem(
+                f"there is no pattern {name!r}{did_you_mean(name, by_name)}",
+                f"known are {', '.join(by_name)}",
+            )
+        return by_name[name]
+
 
 def load_patterns(path: Path) -> PatternSet:
     """Read and check a file of patterns.

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -65,15 +64,9 @@ def require_patterns(settings: Settings, names: Sequence[str]) -> None:
     Raises:
         Problem: there is none of one of them.
     """
-    known = [each.pattern.name for each in load_patterns(settings.patterns.file).patterns]
+    patterns = load_patterns(settings.patterns.file)
     for name in names:
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            raise Problem(
-                f"there is no pattern {name!r}",
-                f"known are {', '.join(known)}",
-                f"did you mean {near[0]!r}?" if near else "",
-            )
+        patterns.named(name)
 
 
 def send(

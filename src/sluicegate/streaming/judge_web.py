@@ -17,15 +17,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from pydantic import BaseModel, ValidationError
 
-from sluicegate.domain.alert import Reason
 from sluicegate.domain.transaction import CHANNEL_CODES, KIND_CODES
-from sluicegate.judging.judgement import explain, facts, measure_for
-from sluicegate.judging.patterns import PatternSet, Words
+from sluicegate.judging.judgement import explain, facts, measure_for, questions_of
 from sluicegate.memory.accounts import Floats, Records
 from sluicegate.memory.features import FEATURE_INDEX
 from sluicegate.memory.row import ARRIVAL, DEPARTURE, FLAG_OUTSIDE, LEG
 from sluicegate.memory.step import flags_of, provenance_of
-from sluicegate.memory.words import ACCOUNT_WORDS, TRANSACTION_WORDS, text_words, texts_words
+from sluicegate.memory.words import ACCOUNT_WORDS, TRANSACTION_WORDS, texts_words
 from sluicegate.streaming.judge_contract import (
     ACCOUNT_PATH,
     JUDGE_PATH,
@@ -42,6 +40,7 @@ from sluicegate.streaming.judge_contract import (
 from sluicegate.streaming.partition import Partition
 from sluicegate.streaming.partitioning import partition_of, partitions_of
 from sluicegate.streaming.scoring import Scoring
+from sluicegate.streaming.state import row_of
 from sluicegate.streaming.state_view import view_of
 
 WORDED_A_BREATH: Final = 16
@@ -117,7 +116,7 @@ class JudgeWeb:
         if isinstance(standing, NotJudged):
             return web.Response(status=409, text=standing.why)
         memory = self._holder.partitions[number].memory
-        row = memory.row_of(text_words(account, ACCOUNT_WORDS))
+        row = row_of(memory, account)
         if row is None:
             return web.Response(status=404)
         return web.json_response(asdict(view_of(account, row, memory)) | standing.model_dump())
@@ -247,14 +246,6 @@ def _arrivals_of(
             made["provenance"][place] = payer.provenance
             made["flags"][place] = payer.flags
     return made
-
-
-def questions_of(patterns: PatternSet, reasons: Iterable[Reason]) -> tuple[Words, ...]:
-    """What to ask the customer, strongest reason first, each question once in both languages."""
-    declared = {checked.pattern.name: checked.pattern.questions for checked in patterns.patterns}
-    asked = (declared[reason.pattern] for reason in reasons)
-    pairs = (pair for each in asked for pair in zip(each.zh, each.en, strict=True))
-    return tuple(Words(zh=zh, en=en) for zh, en in dict.fromkeys(pairs))
 
 
 def token_guard(token: str) -> Middleware:

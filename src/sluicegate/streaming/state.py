@@ -166,9 +166,7 @@ class StateReader:
 
 def row_of(memory: AccountMemory, account: str) -> Records | None:
     """The row of an account (shape `[1]`), or None."""
-    words = text_words(account, ACCOUNT_WORDS)
-    found = np.flatnonzero((memory.rows["account"] == words).all(axis=1))
-    return memory.rows[found[:1]] if len(found) else None
+    return memory.row_of(text_words(account, ACCOUNT_WORDS))
 
 
 @dataclass(frozen=True, slots=True)
