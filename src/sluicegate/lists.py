@@ -11,7 +11,7 @@ import typer
 
 from sluicegate.errors import Problem
 from sluicegate.options import Broker, reached, settings_of
-from sluicegate.tools import Json, duration
+from sluicegate.tools import Json, moment
 
 # What a command needs is loaded in it, so that --help is there at once; options are arguments.
 # ruff: noqa: PLC0415, PLR0917, FBT002
@@ -29,16 +29,8 @@ directives_app = typer.Typer(
 
 def _expiry(text: str) -> datetime:
     """A time of its own, or so long from now."""
-    ahead = duration(text)
-    if ahead is not None:
-        return datetime.now(UTC) + ahead
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise typer.BadParameter(f"{text!r} is neither like 2026-12-01T00:00:00Z nor like 30d")
-    return moment
+    said = moment(text)
+    return datetime.now(UTC) + said if isinstance(said, timedelta) else said
 
 
 @accounts_app.command(
@@ -153,6 +145,7 @@ def directives_list(
     broker: Broker = None,
 ) -> None:
     """List what holds, in order of issue; account numbers are masked, but in JSON."""
+    from sluicegate.domain.alert import moment_of
     from sluicegate.operations.dead_letter_view import masked
     from sluicegate.operations.progress import counted
     from sluicegate.operations.tell import directives_of
@@ -175,7 +168,7 @@ def directives_list(
     for each in shown:
         said = each.directive
         state = "" if each.is_in_force else (" expired" if each.is_expired else " ended")
-        until = f" until {_time(said.expires_at_ms)}" if said.expires_at_ms else ""
+        until = f" until {moment_of(said.expires_at_ms).isoformat()}" if said.expires_at_ms else ""
         pair = f" with {masked(said.counterparty)}" if said.counterparty else ""
         names = f" for {', '.join(said.patterns)}" if said.patterns else ""
         typer.echo(
@@ -205,10 +198,6 @@ def directives_import(
     with counted("directives") as progress:
         send(settings, bootstrap, directives, progress)
     typer.echo(f"{len(directives):,} directives sent")
-
-
-def _time(time_ms: int) -> str:
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)).isoformat()
 
 
 cases_app = typer.Typer(

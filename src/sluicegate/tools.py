@@ -38,18 +38,24 @@ def duration(text: str) -> timedelta | None:
     return timedelta(seconds=float(found[1]) * _UNITS[found[2]]) if found else None
 
 
-def _moment(text: str) -> datetime:
-    """A time of its own, or so long ago."""
-    ago = duration(text)
-    if ago is not None:
-        return datetime.now(UTC) - ago
+def moment(text: str) -> datetime | timedelta:
+    """A time of its own, or a length of time from now, back or ahead as the option means it."""
+    length = duration(text)
+    if length is not None:
+        return length
     try:
-        moment = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+        time = None
+    if time is None or time.tzinfo is None:
         raise typer.BadParameter(f"{text!r} is neither like 2026-03-01T10:02:00Z nor like 2h")
-    return moment
+    return time
+
+
+def _since(text: str) -> datetime:
+    """A time of its own, or so long ago."""
+    said = moment(text)
+    return datetime.now(UTC) - said if isinstance(said, timedelta) else said
 
 
 Reasons = Annotated[
@@ -58,12 +64,10 @@ Reasons = Annotated[
 ]
 Since = Annotated[
     datetime | None,
-    typer.Option(
-        metavar="TIME", parser=_moment, help="From then on: RFC 3339, or 30m, 2h, 7d ago."
-    ),
+    typer.Option(metavar="TIME", parser=_since, help="From then on: RFC 3339, or 30m, 2h, 7d ago."),
 ]
 Until = Annotated[
-    datetime | None, typer.Option(metavar="TIME", parser=_moment, help="Before then; likewise.")
+    datetime | None, typer.Option(metavar="TIME", parser=_since, help="Before then; likewise.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 

@@ -4,16 +4,16 @@ from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     WithJsonSchema,
     model_validator,
 )
 
 from sluicegate.domain.fields import (
+    DIALECT,
     Account,
+    Contract,
     IdText,
     MemoText,
     Rules,
@@ -71,15 +71,13 @@ Patterns = Annotated[
 ]
 
 
-class Directive(BaseModel):
+class Directive(Contract):
     """An instruction about one account: one flat JSON object a message, keyed by the account.
 
     Several may hold for one account, each with an id of its own, by which it is ended. One that is
     added again takes the place of the earlier one of that account and id. It holds from the next
     leg on, for legs that occur before it expires. Unknown fields are ignored.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     id: IdText
     account: Account
@@ -125,10 +123,6 @@ class Directive(BaseModel):
                 )
         return self
 
-    def wire(self) -> bytes:
-        """The message that says this directive, as UTF-8 JSON without nulls."""
-        return self.model_dump_json(by_alias=True, exclude_none=True).encode()
-
 
 def parse_directive(raw: bytes | None, recorded_at_ms: int, rules: Rules) -> Directive | Refused:
     """Read one message of the `directives` topic. Never raises."""
@@ -137,7 +131,4 @@ def parse_directive(raw: bytes | None, recorded_at_ms: int, rules: Rules) -> Dir
 
 def directive_schema() -> dict[str, Any]:
     """The JSON Schema of a message, as published in docs/schemas."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **Directive.model_json_schema(),
-    }
+    return DIALECT | Directive.model_json_schema()

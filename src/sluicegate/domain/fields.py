@@ -15,6 +15,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
+    ConfigDict,
     PlainSerializer,
     StringConstraints,
     ValidationError,
@@ -33,7 +34,20 @@ from sluicegate.domain.money import (
 )
 from sluicegate.domain.refusal import Refusal, Refused
 
-Message = TypeVar("Message", bound=BaseModel)
+DIALECT: Final = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+
+
+class Contract(BaseModel):
+    """What every message has in common."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    def wire(self) -> bytes:
+        """The message that says this, as UTF-8 JSON without nulls."""
+        return self.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+
+Message = TypeVar("Message", bound=Contract)
 
 ID_LENGTH: Final = 64
 ACCOUNT_LENGTH: Final = 34

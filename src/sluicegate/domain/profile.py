@@ -6,17 +6,17 @@ from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     WithJsonSchema,
 )
 
 from sluicegate.domain.fields import (
+    DIALECT,
     Account,
     AmountMinor,
+    Contract,
     Rules,
     ShortText,
     TimeMs,
@@ -118,14 +118,12 @@ Devices = Annotated[
 ]
 
 
-class Profile(BaseModel):
+class Profile(Contract):
     """What the bank tells of one account: one flat JSON object a message, keyed by the account.
 
     A later message of the same account takes the place of the earlier one, as a whole: what it
     leaves out is not known any more. Unknown fields are ignored.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     account: Account
     holder_id: ShortText | None = Field(default=None, description="Hashed.")
@@ -147,10 +145,6 @@ class Profile(BaseModel):
     enterprise_status: AnyStatus = None
     tier: Tier = None
 
-    def wire(self) -> bytes:
-        """The message that says this profile, as UTF-8 JSON without nulls."""
-        return self.model_dump_json(by_alias=True, exclude_none=True).encode()
-
 
 def parse_profile(raw: bytes | None, recorded_at_ms: int, rules: Rules) -> Profile | Refused:
     """Read one message of the `accounts` topic. Never raises."""
@@ -159,7 +153,4 @@ def parse_profile(raw: bytes | None, recorded_at_ms: int, rules: Rules) -> Profi
 
 def profile_schema() -> dict[str, Any]:
     """The JSON Schema of a message, as published in docs/schemas."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **Profile.model_json_schema(),
-    }
+    return DIALECT | Profile.model_json_schema()

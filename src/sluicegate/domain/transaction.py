@@ -9,9 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Final, Self, cast
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     WithJsonSchema,
@@ -21,6 +19,7 @@ from pydantic import (
 from sluicegate.domain.fields import (
     ACCOUNT_LENGTH,
     BANK_LENGTH,
+    DIALECT,
     EARLIEST_MS,
     ID_LENGTH,
     LATEST_MS,
@@ -29,6 +28,7 @@ from sluicegate.domain.fields import (
     Account,
     AmountMinor,
     BankText,
+    Contract,
     IdText,
     MemoText,
     OccurredAtMs,
@@ -128,14 +128,12 @@ AnyKind = Annotated[
 ]
 
 
-class Transaction(BaseModel):
+class Transaction(Contract):
     """One movement of money as the bank reports it: one flat JSON object a message.
 
     Unknown fields are ignored. No object may name a field twice. For every optional field null
     means the same as leaving it out.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     id: IdText = Field(description="Unique at the bank; printable ASCII.")
     occurred_at_ms: OccurredAtMs = Field(alias="occurred_at")
@@ -169,10 +167,6 @@ class Transaction(BaseModel):
             refuse(Refusal.NO_ACCOUNT, "payer_account and payee_account are both null")
         return self
 
-    def wire(self) -> bytes:
-        """The message that says this transaction, as UTF-8 JSON without nulls."""
-        return self.model_dump_json(by_alias=True, exclude_none=True).encode()
-
 
 def parse_transaction(
     raw: bytes | None, recorded_at_ms: int, rules: Rules
@@ -199,7 +193,7 @@ def transaction_schema() -> dict[str, Any]:
         for field in ("payer_account", "payee_account")
     ]
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **DIALECT,
         **schema,
         "anyOf": some_account,
     }

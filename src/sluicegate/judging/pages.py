@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sluicegate.domain.alert import Alert
 from sluicegate.domain.directive import directive_schema
+from sluicegate.domain.fields import DIALECT
 from sluicegate.domain.measure import Measure
 from sluicegate.domain.profile import profile_schema
 from sluicegate.domain.transaction import transaction_schema
@@ -123,8 +124,7 @@ def _published(schema: dict[str, Any]) -> str:
 def alert_schema() -> str:
     """JSON Schema of an alert on the `stop-payment` topic."""
     schema = Alert.model_json_schema(mode="serialization")
-    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return json.dumps(dialect | schema, ensure_ascii=False, indent=2) + "\n"
+    return json.dumps(DIALECT | schema, ensure_ascii=False, indent=2) + "\n"
 
 
 def pages(root: Path) -> Mapping[str, str]:

@@ -200,8 +200,13 @@ class AccountMemory:
 
     def row_of(self, account: Words) -> Records | None:
         """A copy of the row of an account (shape `[1]`), or None; `account` has shape `[5]`."""
-        number = int(find_rows(self._rows, self._slots, account.reshape(1, -1))[0])
+        number = self._number_of(account)
         return self._rows[number : number + 1].copy() if number >= 0 else None
+
+    def directives_of(self, account: Words) -> Records:
+        """Copies of the directives (`DIRECTIVE`) of an account, ended ones too."""
+        number = self._number_of(account)
+        return self.directives.of(number) if number >= 0 else self.directives.records[:0]
 
     def take_dirty(self, most: int) -> Iterator[Records]:
         """Copies of the rows changed since the last take, `most` at a time; marks them clean."""
@@ -246,6 +251,9 @@ class AccountMemory:
 
     def _state(self) -> tuple[Any, ...]:
         return self._rows, self._dirty, self._slots, self._meta
+
+    def _number_of(self, account: Words) -> int:
+        return int(find_rows(self._rows, self._slots, account.reshape(1, -1))[0])
 
     def _lists(self) -> tuple[Any, ...]:
         return self.directives.heads, self.directives.nexts, self.directives.slots

@@ -55,6 +55,15 @@ class DirectiveTable:
         self.slots[index] = record
         self._dirty.add(index)
 
+    def of(self, row: int) -> Records:
+        """Copies of the directives of the account in this row, in order of first appearance."""
+        chain = []
+        index = int(self.heads[row])
+        while index:
+            chain.append(index - 1)
+            index = int(self.nexts[index - 1])
+        return self.slots[chain[::-1]]
+
     def clean(self) -> None:
         """Counts nothing as changed: all of it is in the changelog."""
         self._dirty.clear()

@@ -55,9 +55,8 @@ class Offsets:
         with self._renewing_leaders(topic):
             answers = self._admin.list_offsets(asked, request_timeout=seconds)
             ends = {place.partition: answer.result().offset for place, answer in answers.items()}
-            if (
-                min(ends.values()) < 0
-            ):  # a broker that is frozen gives neither an answer nor an error
+            # A broker that is frozen gives neither an answer nor an error.
+            if min(ends.values()) < 0:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001
             return ends
 

@@ -1,19 +1,19 @@
 """What is told of an account, in words: its profile and its directives."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sluicegate.domain.alert import moment_of
 from sluicegate.domain.directive import DIRECTIVE_CODES
 from sluicegate.domain.profile import HOLDER_CODES, STATUS_CODES
 from sluicegate.memory.accounts import AccountMemory
+from sluicegate.memory.features import DAY
 from sluicegate.memory.row import FOR_EVER, TIER_UNIT
 from sluicegate.memory.words import ACCOUNT_WORDS, text_words, words_text
 
 _HOLDERS = {code: kind.value for kind, code in HOLDER_CODES.items()}
 _STATUSES = {code: status.value for status, code in STATUS_CODES.items()}
 _KINDS = {code: kind.value for kind, code in DIRECTIVE_CODES.items()}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def profile_of(row: Any) -> dict[str, str | int | float]:  # noqa: ANN401 - a numpy record
@@ -39,7 +39,6 @@ def profile_of(row: Any) -> dict[str, str | int | float]:  # noqa: ANN401 - a nu
 
 def directives_of(memory: AccountMemory, account: str) -> list[dict[str, Any]]:
     """The directives about this account that have not ended; some may have expired."""
-    words = text_words(account, ACCOUNT_WORDS)
     return [
         {
             "id": words_text(each["id"][None])[0],
@@ -47,8 +46,8 @@ def directives_of(memory: AccountMemory, account: str) -> list[dict[str, Any]]:
             "until": None if each["until_s"] == FOR_EVER else _moment(int(each["until_s"])),
             "counterparty": words_text(each["counterparty"][None])[0] or None,
         }
-        for each in memory.directives.records
-        if not each["is_ended"] and (each["account"] == words).all()
+        for each in memory.directives_of(text_words(account, ACCOUNT_WORDS))
+        if not each["is_ended"]
     ]
 
 
@@ -66,8 +65,8 @@ def told_in_words(
 
 
 def _day(day: int) -> str:
-    return (_EPOCH + timedelta(days=day)).date().isoformat()
+    return moment_of(day * DAY * 1000).date().isoformat()
 
 
 def _moment(seconds: int) -> str:
-    return (_EPOCH + timedelta(seconds=seconds)).isoformat()
+    return moment_of(seconds * 1000).isoformat()
