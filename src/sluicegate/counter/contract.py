@@ -26,6 +26,9 @@ from sluicegate.judging.patterns import Words
 MOST_CHECKS: Final = 500
 PURPOSE_LENGTH: Final = 200
 NOTE_LENGTH: Final = 1_000
+ANSWER_LENGTH: Final = 500
+"""Of a question, and of what was answered."""
+MOST_ANSWERS: Final = 50
 _ASKED: Final = ConfigDict(frozen=True, extra="forbid")
 _TOLD: Final = ConfigDict(frozen=True, extra="ignore")
 
@@ -83,8 +86,12 @@ class OutcomeAsked(BaseModel):
     outcome: OutcomeKind
     note: Annotated[str, _text(NOTE_LENGTH)] = ""
     answers: Annotated[
-        dict[Annotated[str, _text(500)], Annotated[str, _text(500)]],
-        Field(default_factory=dict, max_length=50, description="Question, and what was answered."),
+        dict[Annotated[str, _text(ANSWER_LENGTH)], Annotated[str, _text(ANSWER_LENGTH)]],
+        Field(
+            default_factory=dict,
+            max_length=MOST_ANSWERS,
+            description="Question, and what was answered.",
+        ),
     ]
 
 

@@ -4,15 +4,14 @@ Declared in config/counter.toml. A rule is a condition over customer facts and t
 (the amount, and whether the payee was ever paid before); its strength joins the payer's score.
 """
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sluicegate.counter.contract import CustomerFacts, PayeeKind, Relation
 from sluicegate.counter.verdict import Verdict
@@ -20,7 +19,7 @@ from sluicegate.domain.alert import Reason
 from sluicegate.domain.money import MINOR_PER_MAJOR
 from sluicegate.domain.transaction import Channel, Transaction
 from sluicegate.errors import Problem
-from sluicegate.judging.expressions import did_you_mean
+from sluicegate.judging.declared import read_declared
 from sluicegate.judging.patterns import Questions, Text, Words
 from sluicegate.judging.templates import Template, parse_template
 
@@ -116,6 +115,11 @@ class RuleFile(BaseModel):
         return self.when_not_judged.get(channel, Verdict.VERIFY)
 
 
+_ENTRIES: Final = frozenset[str]().union(
+    *(model.model_fields for model in (RuleFile, Rule, Words, Questions))
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """What the facts of a customer add to a check."""
@@ -149,17 +153,12 @@ def load_rules(path: Path) -> RuleFile:
         Problem: names the file, and the entry that is wrong.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Problem(
             f"{path}: cannot be read", str(error), "counter.rules_file names the file"
         ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise Problem(f"{path}: is not TOML", str(error)) from error
-    try:
-        return RuleFile.model_validate(raw)
-    except ValidationError as error:
-        raise Problem(_complaint(error, raw, str(path))) from error
+    return read_declared(RuleFile, text, str(path), table="rule", entries=_ENTRIES)
 
 
 def said_by(
@@ -207,20 +206,3 @@ def _holds(rule: Rule, transaction: Transaction, customer: CustomerFacts, *, new
 
 def _is_heard(verdict: Verdict) -> bool:
     return verdict is not Verdict.ALLOW
-
-
-_ENTRIES: Final = frozenset[str]().union(
-    *(model.model_fields for model in (RuleFile, Rule, Words, Questions))
-)
-
-
-def _complaint(error: ValidationError, raw: Mapping[str, Any], origin: str) -> str:
-    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    place, where = [str(part) for part in first["loc"] if part != "[key]"], origin
-    if len(place) > 1 and place[0] == "rule" and place[1].isdigit():
-        where = f'{origin}: rule "{raw["rule"][int(place[1])].get("name", place[1])}"'
-        place = place[2:]
-    if first["type"] == "extra_forbidden":
-        return f'{where}: unknown entry "{".".join(place)}"{did_you_mean(place[-1], _ENTRIES)}'
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {'.'.join(place)}: {message}" if place else f"{where}: {message}"

@@ -7,7 +7,6 @@ patterns share, such as how much of an institution an account looks like.
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +16,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sluicegate.domain.measure import Measure
 from sluicegate.errors import Problem
+from sluicegate.judging.declared import read_declared
 from sluicegate.judging.expressions import (
     Condition,
     Names,
@@ -198,7 +198,7 @@ def parse_patterns(text: str, origin: str) -> PatternSet:
     Raises:
         Problem: names the origin, the pattern and the thing that is wrong.
     """
-    declared = _declared(text, origin)
+    declared = read_declared(PatternFile, text, origin, table="pattern", entries=_ENTRIES)
     _check_unique([pattern.name for pattern in declared.pattern], origin)
     names = _names(declared.terms, origin)
     patterns = tuple(_checked(pattern, names, origin) for pattern in declared.pattern)
@@ -206,39 +206,6 @@ def parse_patterns(text: str, origin: str) -> PatternSet:
         declared.model_dump(mode="json"), ensure_ascii=False, sort_keys=True, separators=(",", ":")
     )
     return PatternSet(patterns, declared.thresholds, declared.terms, content)
-
-
-def _declared(text: str, origin: str) -> PatternFile:
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Problem(f"{origin}: is not TOML", str(error)) from error
-    try:
-        return PatternFile.model_validate(raw)
-    except ValidationError as error:
-        raise Problem(_first_complaint(error, raw, origin)) from error
-
-
-def _first_complaint(error: ValidationError, raw: Mapping[str, object], origin: str) -> str:
-    """One line for the first thing that is wrong, with the pattern named if it has a name."""
-    # A misspelt entry first: that another one is missing then is its consequence.
-    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    place, where = list(first["loc"]), origin
-    if place[0] == "pattern" and len(place) > 1:
-        where, place = f"{origin}: {_pattern_label(raw, place[1])}", place[2:]
-    field = ".".join(str(part) for part in place if part != "[key]")
-    if first["type"] == "extra_forbidden":
-        return f'{where}: unknown entry "{field}"{did_you_mean(str(place[-1]), _ENTRIES)}'
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {field}: {message}" if field else f"{where}: {message}"
-
-
-def _pattern_label(raw: Mapping[str, object], index: int | str) -> str:
-    entries = raw["pattern"]
-    if isinstance(entries, list) and isinstance(index, int) and isinstance(entries[index], dict):
-        name = entries[index].get("name")
-        return f'pattern "{name}"' if name else f"pattern number {index + 1}"
-    return "pattern"
 
 
 def _check_unique(names: list[str], origin: str) -> None:

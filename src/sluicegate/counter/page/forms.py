@@ -5,7 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sluicegate.counter.contract import OutcomeAsked, OutcomeKind
+from sluicegate.counter.contract import (
+    ANSWER_LENGTH,
+    MOST_ANSWERS,
+    NOTE_LENGTH,
+    OutcomeAsked,
+    OutcomeKind,
+    PayeeKind,
+    Relation,
+)
 from sluicegate.counter.problems import ApiProblem
 
 FIELDS: Final = (
@@ -15,8 +23,8 @@ FIELDS: Final = (
 KINDS: Final = ("transfer", "cash_deposit", "cash_withdrawal")
 AGES: Final = ("18", "60", "70", "80")
 """Lower bounds of the bands: what is kept as the age."""
-RELATIONS: Final = ("self", "family", "friend", "business", "met_online", "stranger", "other")
-PAYEE_KINDS: Final = ("person", "company")
+RELATIONS: Final = tuple(Relation)
+PAYEE_KINDS: Final = tuple(PayeeKind)
 ANSWERS: Final = ("fine", "doubt", "none")
 
 _WORDS_OF: Final = {
@@ -74,15 +82,16 @@ def outcome_of(posted: Mapping[str, Any]) -> OutcomeAsked | None:
     if posted.get("outcome") not in set(OutcomeKind):
         return None
     questions = {
-        name.removeprefix("question_"): str(text)[:500]
+        name.removeprefix("question_"): str(text)[:ANSWER_LENGTH]
         for name, text in posted.items()
         if name.startswith("question_")
     }
     answers = {
-        text: str(posted.get(f"answer_{index}", "none"))[:500] for index, text in questions.items()
+        text: str(posted.get(f"answer_{index}", "none"))[:ANSWER_LENGTH]
+        for index, text in questions.items()
     }
     return OutcomeAsked(
         outcome=OutcomeKind(str(posted["outcome"])),
-        note=str(posted.get("note", "")).replace("\0", "").strip()[:1_000],
-        answers=dict(list(answers.items())[:50]),
+        note=str(posted.get("note", "")).replace("\0", "").strip()[:NOTE_LENGTH],
+        answers=dict(list(answers.items())[:MOST_ANSWERS]),
     )

@@ -137,10 +137,11 @@ class _Page:
         if key is None or posted is None:
             return _away(f"{PREFIX}/sign-in")
         values = values_of(posted)
-        if not isinstance(amount_of_text(str(check_of(values)["amount"])), int):
+        asked = check_of(values)
+        if not isinstance(amount_of_text(str(asked["amount"])), int):
             return self._asked_for(request, key, Form(values, {"amount": "error_amount"}), 422)
         try:
-            told = await self._checked(key, check_of(values), str(posted.get("once", "")))
+            told = await self._checked(key, asked, str(posted.get("once", "")))
         except ApiProblem as problem:
             errors = errors_of(problem)
             if errors:
