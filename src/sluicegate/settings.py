@@ -172,7 +172,7 @@ class WorkerSettings(Section):
     """Whoever asks the worker's web server must show it; needed when `web_bind` is no loopback."""
     metrics_port: int = Field(default=9402, ge=0, le=65535)
     """Port of the worker's Prometheus page; 0 chooses a free one."""
-    gather_ms: float = Field(default=10, ge=0)
+    gather_ms: float = Field(default=60, ge=0)
     """While a backlog exists: how long arrivals are gathered for a partition, in milliseconds."""
     checkpoint_seconds: float = Field(default=30, gt=0)
     """A checkpoint is due after this many seconds with changes."""

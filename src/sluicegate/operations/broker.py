@@ -63,6 +63,10 @@ message.max.bytes=8388608
 replica.fetch.max.bytes=8388608
 log.retention.hours=168
 log.segment.bytes=268435456
+# an index is mapped at its largest, and the system zeroes what of it is read ahead: the default of
+# 10 MiB for each of two indexes of each partition is time taken from the stream
+log.index.interval.bytes=65536
+log.index.size.max.bytes=131072
 # one node holds one copy
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
