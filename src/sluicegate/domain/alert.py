@@ -21,9 +21,9 @@ def moment_of(at_ms: int) -> datetime:
 
 def moment_text(moment: datetime) -> str:
     """RFC 3339 in UTC with milliseconds: 2026-03-01T10:02:00.000Z."""
-    utc = moment.astimezone(UTC)
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     # strftime leaves out the leading zeros of early years on some systems; isoformat does not.
-    return utc.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    return utc.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def alert_id(transaction_id: str, account: str, side: Side) -> str:

@@ -6,6 +6,7 @@ Pure functions of their arguments, so the same leg gives the same alert whenever
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite, prod
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,10 @@ from sluicegate.domain.alert import Alert, Origin, Reason, Side, alert_id, momen
 from sluicegate.domain.measure import Measure
 from sluicegate.judging.patterns import CheckedPattern, PatternSet, Thresholds, Words
 from sluicegate.judging.templates import Language
-from sluicegate.memory.features import FEATURE_INDEX
+from sluicegate.memory.features import FEATURE_INDEX, FEATURES
 
 Vector = NDArray[np.float64]
+NAMES: Final = tuple(feature.name for feature in FEATURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +66,26 @@ def build_alert(
 
 def explain(pattern_set: PatternSet, features: Vector, strengths: Vector) -> tuple[Reason, ...]:
     """The patterns that fired in words, strongest first, equals in the order of the file."""
-    said = (
-        _reason(pattern_set.patterns[index], features, float(strengths[index]))
-        for index in np.flatnonzero(strengths)
-    )
+    value_of = dict(zip(NAMES, features.tolist(), strict=True)).__getitem__
+    said = [
+        Reason(
+            pattern=checked.pattern.name,
+            strength=strength,
+            zh=checked.reason_zh.fill(value_of),
+            en=checked.reason_en.fill(value_of),
+        )
+        for checked, strength in _fired(pattern_set, strengths)
+    ]
     return tuple(sorted(said, key=lambda reason: -reason.strength))
 
 
 def facts(pattern_set: PatternSet, features: Vector, strengths: Vector) -> dict[str, float]:
     """The features behind the reasons by name, in the order of the table; NULLs are left out."""
-    fired = (pattern_set.patterns[index] for index in np.flatnonzero(strengths))
-    names = frozenset[str]().union(*(checked.features for checked in fired))
-    values = ((name, float(features[FEATURE_INDEX[name]])) for name in names)
-    known = ((name, value) for name, value in values if isfinite(value))
-    return dict(sorted(known, key=lambda fact: FEATURE_INDEX[fact[0]]))
+    fired = _fired(pattern_set, strengths)
+    named = set[str]().union(*(checked.features for checked, _ in fired))
+    values = features.tolist()
+    told = sorted(map(FEATURE_INDEX.__getitem__, named))
+    return {NAMES[index]: values[index] for index in told if isfinite(values[index])}
 
 
 def measure_for(score: float, thresholds: Thresholds) -> Measure:
@@ -110,13 +118,7 @@ def questions_for(
     return tuple(dict.fromkeys(getattr(each, language) for each in asked))
 
 
-def _reason(checked: CheckedPattern, features: Vector, strength: float) -> Reason:
-    def value_of(name: str) -> float:
-        return float(features[FEATURE_INDEX[name]])
-
-    return Reason(
-        pattern=checked.pattern.name,
-        strength=strength,
-        zh=checked.reason_zh.fill(value_of),
-        en=checked.reason_en.fill(value_of),
-    )
+def _fired(pattern_set: PatternSet, strengths: Vector) -> list[tuple[CheckedPattern, float]]:
+    """The patterns that fired, in the order of the file, each with its strength."""
+    patterns, values = pattern_set.patterns, strengths.tolist()
+    return [(patterns[index], values[index]) for index in np.flatnonzero(strengths).tolist()]

@@ -40,8 +40,8 @@ class Gap:
     """One gap of a template."""
 
     feature: str
-    kind: str
-    noun: str
+    say: Callable[[float], str]
+    """A value of the feature in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Template:
     def fill(self, value_of: Callable[[str], float]) -> str:
         """The sentence, with the value of each feature put in (NaN: unknown)."""
         return "".join(
-            part if isinstance(part, str) else _say(part, value_of(part.feature), self.language)
+            part if isinstance(part, str) else part.say(value_of(part.feature))
             for part in self.parts
         )
 
@@ -96,7 +96,7 @@ def _gap(inside: str, language: Language) -> Gap:
     if noun and (kind != "count" or language != "en"):
         raise Problem(f'the noun in "{{{inside}}}" has no place: only an English count takes one')
     _check_unit(feature, kind)
-    return Gap(feature, kind, noun)
+    return Gap(feature, _sayer(kind, noun, language))
 
 
 def _check_unit(feature: str, kind: str) -> None:
@@ -106,17 +106,23 @@ def _check_unit(feature: str, kind: str) -> None:
         raise Problem(f'"{feature}" is in {unit}: kind "{kind}" cannot say it')
 
 
-def _say(gap: Gap, value: float, language: Language) -> str:
-    if value != value:  # noqa: PLR0124 - NaN is NULL, and the only value unequal to itself
-        return _UNKNOWN[language]
-    if gap.kind in ("seconds", "days"):
-        return _duration(value * (86_400.0 if gap.kind == "days" else 1.0), language)
-    return _NUMBERS[gap.kind](value) + _noun(gap.noun, value)
+def _sayer(kind: str, noun: str, language: Language) -> Callable[[float], str]:
+    """What says the values of a gap; chosen once, for it is called for each alert."""
+    if kind in ("seconds", "days"):
+        unit = 86_400.0 if kind == "days" else 1.0
+        return _known(lambda value: _duration(value * unit, language), language)
+    number = _NUMBERS[kind]
+    if not noun:
+        return _known(number, language)
+    return _known(lambda value: number(value) + _noun(noun, value), language)
+
+
+def _known(say: Callable[[float], str], language: Language) -> Callable[[float], str]:
+    unknown = _UNKNOWN[language]
+    return lambda value: say(value) if value == value else unknown  # noqa: PLR0124 - NaN is NULL
 
 
 def _noun(noun: str, value: float) -> str:
-    if not noun:
-        return ""
     return f" {noun}" if round(value) == 1 else f" {noun}s"
 
 

@@ -1,6 +1,7 @@
 """From the hits of a legs message to alerts; the worker and a replay of its log make the same."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from sluicegate.domain.alert import Alert
 from sluicegate.judging.judgement import JudgedLeg, build_alert
@@ -9,6 +10,8 @@ from sluicegate.memory.row import ARRIVAL
 from sluicegate.memory.words import words_text
 from sluicegate.streaming.partition import Applied
 from sluicegate.streaming.unjudged import UnjudgedLeg
+
+_TOLD: Final = ("side", "amount_minor", "occurred_at_ms", "recorded_at_ms")
 
 
 def alerts_of(
@@ -22,28 +25,30 @@ def alerts_of(
     """
     stepped = applied.stepped
     legs = applied.legs[stepped.hits]
-    texts = zip(
+    scores = stepped.scores[stepped.hits].tolist()
+    told = zip(
         words_text(legs["transaction"]),
         words_text(legs["account"]),
         words_text(legs["counterparty"]),
+        *(legs[name].tolist() for name in _TOLD),
         strict=True,
     )
-    for hit, (transaction, account, counterparty) in enumerate(texts):
-        leg = legs[hit]
+    for hit, (transaction, account, counterparty, side, amount, occurred, recorded) in enumerate(
+        told
+    ):
         judged = JudgedLeg(
             transaction_id=transaction,
             account=account,
-            side="inflow" if leg["side"] == ARRIVAL else "outflow",
+            side="inflow" if side == ARRIVAL else "outflow",
             counterparty=counterparty or None,
-            amount_minor=int(leg["amount_minor"]),
+            amount_minor=amount,
             currency=currency,
-            occurred_at_ms=int(leg["occurred_at_ms"]),
-            recorded_at_ms=int(leg["recorded_at_ms"]),
+            occurred_at_ms=occurred,
+            recorded_at_ms=recorded,
             detected_at_ms=detected_at_ms,
         )
-        score = float(stepped.scores[stepped.hits[hit]])
         features, strengths = stepped.hit_features[hit], stepped.hit_strengths[hit]
         try:
-            yield build_alert(pattern_set, judged, score, features, strengths)
+            yield build_alert(pattern_set, judged, scores[hit], features, strengths)
         except Exception as error:  # noqa: BLE001 - one judgement must not stop the stream
             yield UnjudgedLeg.of(judged, features, strengths, pattern_set, error)

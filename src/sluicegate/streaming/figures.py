@@ -60,11 +60,16 @@ class WorkerFigures:
     def applied(self, applied: Applied) -> None:
         """A legs message was judged and remembered."""
         departures, arrivals = sides_of(applied.legs)
-        self._departures.inc(departures)
-        self._arrivals.inc(arrivals)
-        self._repeats.inc(applied.repeats)
-        self._late.inc(applied.stepped.late)
-        self._too_late.inc(applied.stepped.too_late)
+        counted = (
+            (self._departures, departures),
+            (self._arrivals, arrivals),
+            (self._repeats, applied.repeats),
+            (self._late, applied.stepped.late),
+            (self._too_late, applied.stepped.too_late),
+        )
+        for counter, more in counted:
+            if more:
+                counter.inc(more)
         if len(applied.legs):
             age = time.time() - float(applied.legs["recorded_at_ms"][0]) / 1000
             self._judged[int(applied.legs["side"][0])].observe(max(0.0, age))
