@@ -96,6 +96,31 @@ def up(
     run_up(settings, workers)
 
 
+@app.command(
+    epilog="Examples: [bold]sluicegate status[/bold], "
+    "[bold]sluicegate status --at 10.0.0.7:9401 --at 10.0.0.8:9402 --json[/bold]"
+)
+def status(
+    context: typer.Context,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST:PORT", help="Figures of a part; else those of this machine."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page that needs nothing else.")
+    ] = None,
+) -> None:
+    """Say on one screen whether money is being watched; 1 if something is wrong."""
+    from sluicegate.operations.status import parse_address, take_status
+    from sluicegate.operations.status_view import show
+
+    asked = [parse_address(each) for each in at or ()]
+    taken = take_status(settings_of(context), asked)
+    show(taken, as_json=as_json, page=html)
+    raise typer.Exit(0 if taken.well else 1)
+
+
 @app.command(epilog="Example: [bold]sluicegate broker --port 9092[/bold]")
 def broker(
     context: typer.Context,

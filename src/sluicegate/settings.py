@@ -272,6 +272,8 @@ class MetricsSettings(Section):
 
     bind: str = "127.0.0.1"
     """Address on which the Prometheus pages listen."""
+    max_lag_seconds: float = Field(default=60, gt=0)
+    """A router or worker further behind in event time says at `/readyz` that it is not ready."""
 
 
 def _default_database(name: str) -> str:

@@ -25,6 +25,7 @@ from tests.streaming.flow import (
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
+from sluicegate.memory.row import ARRIVAL
 from sluicegate.memory.words import words_text
 from sluicegate.streaming.legs import (
     MOST_RECORDS,
@@ -37,7 +38,7 @@ from sluicegate.streaming.legs import (
     pack,
     unpack,
 )
-from sluicegate.streaming.partition import Outbox, Partition, sides_of
+from sluicegate.streaming.partition import Outbox, Partition
 from sluicegate.streaming.partitioning import partition_of
 from sluicegate.streaming.routing import Chains, Places, first_legs
 
@@ -209,7 +210,7 @@ def test_positions_of_the_two_topics_are_not_mixed_up() -> None:
     link = Link(0, 0, 0, NOTHING_BEFORE)
     applied = partition.apply(1, pack(RecordType.ARRIVALS, Source.LEGS, [link], arrival), SCORER)
     assert applied is not None
-    assert (len(applied.legs), sides_of(applied.legs)) == (1, (0, 1))
+    assert applied.legs["side"].tolist() == [ARRIVAL]
     assert partition.place.sources == {"t0": 70_002, "l0": 0}
 
 

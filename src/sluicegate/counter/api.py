@@ -232,7 +232,12 @@ def _add_rest(app: FastAPI, service: CounterService) -> None:
     async def health() -> Response:
         return Response("ok", media_type="text/plain")
 
-    del kept, outcome, account, health
+    @app.get("/readyz", include_in_schema=False)
+    async def ready() -> Response:
+        reasons = service.readiness.reasons()
+        return Response("\n".join(reasons) or "ready", 503 if reasons else 200)
+
+    del kept, outcome, account, health, ready
 
 
 async def _fields(request: Request, most_bytes: int) -> Mapping[str, object]:

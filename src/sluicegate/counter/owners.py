@@ -32,8 +32,11 @@ ASK_SECONDS: Final = 0.5
 LOST: Final = (aiohttp.ClientError, OSError, TimeoutError, ValidationError)
 
 
+WHYS: Final = ("away", "not_owner", "restoring", "lagging", "deadline", "failed")
+
+
 class Unjudged(str):
-    """Why a leg was not judged: away, not_owner, restoring, lagging, deadline or failed."""
+    """Why a leg was not judged: one of `WHYS`."""
 
     __slots__ = ()
 
@@ -46,7 +49,7 @@ class Owners:
 
     def __init__(self, settings: Settings) -> None:
         self._hosts = [each.rpartition(":") for each in settings.counter.workers.split(",")]
-        self._partition_count = settings.topics.partitions
+        self.partition_count = settings.topics.partitions
         self._max_lag_ms = settings.counter.max_lag_ms
         token = settings.worker.web_token
         self._headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
@@ -94,8 +97,13 @@ class Owners:
                 if number not in owner or standing > owner[number][1]:
                     owner[number] = (address, standing)
         if {n: a for n, (a, _) in owner.items()} != {n: a for n, (a, _) in self._owner.items()}:
-            log.info("%d of %d partitions have an owner", len(owner), self._partition_count)
+            log.info("%d of %d partitions have an owner", len(owner), self.partition_count)
         self._owner, self._asked_at = owner, time.monotonic()
+
+    @property
+    def owned(self) -> int:
+        """How many partitions have an owner that answers."""
+        return len(self._owner)
 
     async def judge(
         self, legs: Sequence[IntendedLeg], deadline: float
@@ -114,7 +122,7 @@ class Owners:
 
     async def account(self, account: str, deadline: float) -> dict[str, Any] | Unjudged | None:
         """The view of an account, None if nothing is remembered of it."""
-        owner = self._owner.get(partition_of(account, self._partition_count))
+        owner = self._owner.get(partition_of(account, self.partition_count))
         if owner is None:
             return AWAY
         question = AccountQuestion(account=account).model_dump_json().encode()
@@ -135,7 +143,7 @@ class Owners:
         groups: dict[str, list[int]] = {}
         judged: list[JudgedLeg | Unjudged] = [AWAY] * len(legs)
         for index, leg in enumerate(legs):
-            owner = self._owner.get(partition_of(leg.account, self._partition_count))
+            owner = self._owner.get(partition_of(leg.account, self.partition_count))
             if owner is not None:
                 groups.setdefault(owner[0], []).append(index)
 

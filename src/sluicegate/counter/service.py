@@ -25,7 +25,7 @@ from sluicegate.counter.contract import (
 )
 from sluicegate.counter.journal import Journal
 from sluicegate.counter.keys import Key, KeyRing, Rates
-from sluicegate.counter.owners import Owners, Unjudged
+from sluicegate.counter.owners import WHYS, Owners, Unjudged
 from sluicegate.counter.problems import (
     ACCOUNT_AWAY,
     AUDIT_AWAY,
@@ -39,16 +39,19 @@ from sluicegate.counter.problems import (
 )
 from sluicegate.counter.referrals import Referrals, alerts_for
 from sluicegate.counter.rules import load_rules
+from sluicegate.counter.verdict import Verdict
 from sluicegate.domain.refusal import Refused
 from sluicegate.domain.transaction import Rules
 from sluicegate.judging.patterns import load_patterns
 from sluicegate.operations.logs import mask_account
 from sluicegate.operations.metrics import Metrics
+from sluicegate.operations.readiness import Readiness
 from sluicegate.settings import Settings
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 1
+TELL_SECONDS: Final = 0.5
 AUDIT_SECONDS: Final = 2.0
 """So long an answer waits for its audit record."""
 
@@ -80,6 +83,10 @@ class CounterService:
         self._referrals = Referrals(settings, bootstrap, engine, taken)
         self._journal = Journal(engine, self._referrals.send)
         self._seconds = metrics.histogram("sluicegate_counter_check_seconds")
+        for verdict in Verdict:  # from 0 on, so that the first one shows as a rise
+            metrics.counter("sluicegate_counter_checks_total", verdict=verdict.value)
+        for why in WHYS:
+            metrics.counter("sluicegate_counter_degraded_total", why=why)
         self._in_flight = 0
         self._loops: list[asyncio.Task[None]] = []
 
@@ -92,6 +99,7 @@ class CounterService:
         self._loops = [
             asyncio.ensure_future(self._owners.keep_asking()),
             asyncio.ensure_future(self.keys.keep_loading()),
+            asyncio.ensure_future(self._keep_telling()),
         ]
         # What is there now stays: looking through it again and again would hold checks up.
         gc.collect()
@@ -104,6 +112,21 @@ class CounterService:
         await self._owners.close()
         await asyncio.to_thread(self._journal.stop)
         await asyncio.to_thread(self._referrals.stop)
+
+    async def _keep_telling(self) -> None:
+        """Says again and again whether checks can be judged."""
+        owned = self._metrics.gauge("sluicegate_counter_owned_partitions")
+        while True:
+            count, most = self._owners.owned, self._owners.partition_count
+            owned.set(count)
+            missing = [f"{most - count} of {most} partitions have no worker that answers"]
+            self.readiness.report(*(missing if count < most else []))
+            await asyncio.sleep(TELL_SECONDS)
+
+    @property
+    def readiness(self) -> Readiness:
+        """Whether checks can be judged now; without, they are answered by policy."""
+        return self._metrics.readiness
 
     # Checks.
 

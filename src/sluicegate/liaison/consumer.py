@@ -195,6 +195,8 @@ class _Loop:
         self._dead_letters = dead_letters
         self._metrics = metrics
         self._failures = 0
+        for reason in Unreadable:  # from 0 on, so that the first one shows as a rise
+            metrics.counter("sluicegate_liaison_unreadable_total", reason=reason.value)
         self._uncommitted: dict[TopicPartition, OffsetAndMetadata] = {}
 
     def run(self, stop: Event) -> None:
@@ -205,6 +207,15 @@ class _Loop:
                 stop.wait(RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1])
             if self._uncommitted:
                 self._commit()
+            self._metrics.readiness.report(*self._unready())
+
+    def _unready(self) -> list[str]:
+        reasons = []
+        if not self._consumer.assignment():
+            reasons.append("owns no partition")
+        if self._failures:
+            reasons.append("the database or dead-letter does not take what was read")
+        return reasons
 
     def _take(self, batch: Mapping[TopicPartition, Sequence[Record]]) -> bool:
         """Make a batch safe; False if that failed for now."""

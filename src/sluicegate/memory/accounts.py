@@ -109,6 +109,23 @@ class AccountMemory:
         return int(self._meta[2])
 
     @property
+    def suppressed_legs(self) -> int:
+        """Legs on which a whitelist took a pattern out of the score, since this memory began."""
+        return int(self._meta[3])
+
+    @property
+    def bytes_in_use(self) -> int:
+        """Bytes of the rows that there are, with what is kept beside each, and of the index."""
+        beside = sum(each.itemsize for each in (self._dirty, self._swept, self.directives.heads))
+        held = len(self) * (ROW.itemsize + beside) + self._slots.nbytes
+        return int(held + self.directives.bytes_in_use)
+
+    @property
+    def table_load(self) -> float:
+        """Share of the index's slots that are in use."""
+        return len(self) / len(self._slots)
+
+    @property
     def rows(self) -> Records:
         """The rows in use, in order of first appearance (a view)."""
         return self._rows[: len(self)]

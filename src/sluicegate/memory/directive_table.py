@@ -33,6 +33,11 @@ class DirectiveTable:
         return len(self._index)
 
     @property
+    def bytes_in_use(self) -> int:
+        """Bytes of the directives and their chains; the heads, 4 bytes a row, not counted."""
+        return int(self.slots.nbytes + self.nexts.nbytes)
+
+    @property
     def records(self) -> Records:
         """The directives in order of first appearance (a view)."""
         return self.slots[: len(self)]

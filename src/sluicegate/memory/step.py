@@ -61,8 +61,9 @@ _u1 = nt.uint8[::1]
 _i4 = nt.int32[::1]
 _u4 = nt.uint32[::1]
 
-# meta: [rows in use, legs later than the anchor, legs too late for their local day]
-META: Final = 3
+# meta: [rows in use, legs later than the anchor, legs too late for their local day,
+#        legs on which a whitelist took a pattern out of the score]
+META: Final = 4
 
 
 LOOK_AHEAD: Final = 4
@@ -213,11 +214,17 @@ def provenance_of(score, features):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _judge(row, heads, nexts, directives, at, leg, patterns, names, offset, f, s):
-    """Judges one leg against a row, which is the account's if `at` is not -1."""
+def _weigh(row, heads, nexts, directives, at, leg, patterns, offset, f, s):
+    """Features and strengths of one leg; returns its score before any whitelist."""
     observe(row, leg, offset, f)
     observe_directives(heads, nexts, directives, at, leg, f)
-    score = patterns(np.int64(leg.side), f, s)
+    return patterns(np.int64(leg.side), f, s)
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def _judge(row, heads, nexts, directives, at, leg, patterns, names, offset, f, s):
+    """Judges one leg against a row, which is the account's if `at` is not -1."""
+    score = _weigh(row, heads, nexts, directives, at, leg, patterns, offset, f, s)
     if at >= 0 and heads[at]:
         return suppress(heads, nexts, directives, at, leg, names, score, s)
     return score
@@ -229,7 +236,11 @@ def _step(
 ):  # fmt: skip
     """Judges one leg against its account's row, then remembers it."""
     row = rows[at]
-    score = _judge(row, heads, nexts, directives, at, leg, patterns, names, offset, f, s)
+    score = _weigh(row, heads, nexts, directives, at, leg, patterns, offset, f, s)
+    if heads[at]:
+        left = suppress(heads, nexts, directives, at, leg, names, score, s)
+        meta[3] += left < score
+        score = left
     leg_s = leg.occurred_at_ms // 1000
     if leg_s < np.int64(row.last_s):
         meta[1] += 1

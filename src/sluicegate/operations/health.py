@@ -1,4 +1,4 @@
-"""The health check of the container image: does the part that runs here show its figures?
+"""The health check of the container image: is the part that runs here alive?
 
 One container runs one part. Each part's metrics port is known from the settings; one that answers
 is enough.
@@ -8,16 +8,17 @@ import sys
 from http.client import HTTPConnection, HTTPException
 
 from sluicegate.errors import Problem
+from sluicegate.operations.readiness import ALIVE
 from sluicegate.settings import load_settings
 
 TIMEOUT_SECONDS = 2.0
 
 
 def answers(port: int) -> bool:
-    """Whether a metrics page is served on that port of this machine."""
+    """Whether a part on that port of this machine says that it is alive."""
     connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     try:
-        connection.request("GET", "/metrics")
+        connection.request("GET", ALIVE)
         return connection.getresponse().status == 200
     except (OSError, HTTPException):
         return False

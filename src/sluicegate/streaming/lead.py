@@ -67,6 +67,16 @@ class Lead:
             or event_time_ms - oldest.event_time_ms < self._most_ms
         )
 
+    @property
+    def transactions(self) -> int:
+        """Transactions sent since the oldest that is not yet known to be applied."""
+        waiting = [sent[0].transactions_before for sent in self._unapplied.values() if sent]
+        return self._sent - min(waiting) if waiting else 0
+
+    def batches(self) -> dict[int, int]:
+        """Legs messages that are not yet known to be applied, by partition."""
+        return {partition: len(sent) for partition, sent in self._unapplied.items()}
+
     def slowest(self) -> int | None:
         """The legs partition that is furthest behind, if any is."""
         waiting = {p: sent[0].transactions_before for p, sent in self._unapplied.items() if sent}

@@ -12,7 +12,7 @@ import numpy as np
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory, Ints, Records, Scorer, Stepped
-from sluicegate.memory.row import ARRIVAL, LEG, opaque
+from sluicegate.memory.row import LEG, opaque
 from sluicegate.streaming.checkpoint import Place
 from sluicegate.streaming.legs import (
     INDEX_MASK,
@@ -36,6 +36,15 @@ SOURCE_KEY = {
 
 
 NO_LEGS: Records = np.zeros(0, LEG)
+
+
+class Gap(Problem):
+    """Records are missing before an offset of a legs log, or from a chain into it."""
+
+    def __init__(self, fact: str, detail: str, hint: str, *, partition: int, offset: int) -> None:
+        super().__init__(fact, detail, hint)
+        self.partition = partition
+        self.offset = offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +72,18 @@ class Partition:
         None if the message was applied before.
 
         Raises:
-            Problem: the message is not the next one, not a batch, or its chain has a hole;
-                nothing has been changed then.
+            Problem: the message is not a batch; nothing has been changed then.
+            Gap: the message is not the next one, or its chain has a hole; nor then.
         """
         if offset <= self.place.applied:
             return None
         if offset != self.place.applied + 1:
-            raise Problem(
+            raise Gap(
                 f"legs partition {self.number} has a hole",
                 f"offset {offset} came after {self.place.applied}",
                 "the log lost records: `sluicegate state rebuild`",
+                partition=self.number,
+                offset=offset,
             )
         batch = unpack(value)
         new = self._new_records(offset, batch)
@@ -100,12 +111,14 @@ class Partition:
         for link in batch.links:
             last = self._last(_key(batch.source, link.partition))
             if link.previous > last:
-                raise Problem(
+                raise Gap(
                     f"the chain into legs partition {self.number} has a hole",
                     f"the batch at offset {offset} follows position {link.previous} of "
                     f"{batch.source.name.lower()} partition {link.partition}; "
                     f"the last one applied is {last}",
                     "a batch was lost between writer and log: `sluicegate state rebuild`",
+                    partition=self.number,
+                    offset=offset,
                 )
             repeated |= link.first <= last
         return self._unrepeated(batch) if repeated else None
@@ -179,10 +192,3 @@ def _name_by_batch(arrivals: Records, new: Ints) -> None:
 
 def _key(source: Source, partition: int) -> str:
     return f"{SOURCE_KEY[source]}{partition}"
-
-
-def sides_of(legs: Records) -> tuple[int, int]:
-    """How many departures and how many arrivals there are."""
-    # A departure is -1 and an arrival 1, so that one pass over the column tells both.
-    more = int(np.add.reduce(legs["side"], dtype=np.int64)) * ARRIVAL
-    return (len(legs) - more) // 2, (len(legs) + more) // 2

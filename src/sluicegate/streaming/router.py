@@ -81,7 +81,7 @@ class Router:
         self._producer = Producer(
             {**self._config, **GAPLESS, "linger.ms": settings.router.linger_ms}
         )
-        self._figures = RouterFigures(metrics)
+        self._figures = RouterFigures(metrics, settings.metrics.max_lag_seconds)
         self._dead_letters = DeadLetters(
             self._producer,
             self._topics.dead_letter,
@@ -104,6 +104,8 @@ class Router:
                 self._follow_group(0.2)
                 if self._active.is_set():
                     self._route()
+                else:
+                    self._figures.stands_by()
         finally:
             _close([self._group])
 
@@ -414,8 +416,7 @@ class Router:
             self._group.commit(offsets=places, asynchronous=False)
         except KafkaException as error:
             log.warning("places were not committed: %s", error.args[0].str())
-        for reader in readers:
-            self._figures.lag(reader.partition, reader.lag())
+        self._figures.state(readers, self._lead)
 
 
 _BEFORE: Final = 255

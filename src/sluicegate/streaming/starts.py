@@ -5,6 +5,7 @@ from typing import Any
 
 from sluicegate.errors import Problem
 from sluicegate.streaming.checkpoint import REBUILD, Place
+from sluicegate.streaming.partition import Gap
 from sluicegate.streaming.stretch import StretchReader
 
 
@@ -36,10 +37,12 @@ def next_offset(
             f"{REBUILD}; if the logs were moved here as they are, `sluicegate state adopt`",
         )
     if place.applied + 1 < low:
-        raise Problem(
+        raise Gap(
             f"topic {topic} has lost legs that were not yet applied",
             f"{where}, but the log begins at {low}",
             f"{REBUILD}; keep legs for longer (retention)",
+            partition=number,
+            offset=low,
         )
     if place.applied + 1 > high:
         raise Problem(

@@ -170,6 +170,13 @@ class SlabStore(base.Store):
             raise _taken(number, "its claim in the changelog is newer than ours")
         return Partition(number, restorer.memory, restorer.place)
 
+    def take_fenced(self) -> int:
+        """Messages of workers that no longer owned their partition, found since it was asked."""
+        fenced = sum(restorer.fenced for restorer in self.restorers.values())
+        for restorer in self.restorers.values():
+            restorer.fenced = 0
+        return fenced
+
     def take_checkpoint(
         self, partition: Partition, *, renews: bool = False, completes: bool = False
     ) -> Callable[[], Written | None]:

@@ -150,7 +150,8 @@ class Upkeep:
             memory.begin_sweep()
         memory.mark(sweep.share(now, period))
         is_last = sweep.is_complete(now, period)
-        sweep.written += memory.changed
+        rows = memory.changed
+        sweep.written += rows
         write = self._store.take_checkpoint(kept.partition, renews=begins, completes=is_last)
         kept.legs = 0
         kept.due_at = now + self._settings.checkpoint_seconds
@@ -164,10 +165,12 @@ class Upkeep:
                 return
             if begins:
                 sweep.renewed_at = written.first_offset
+            number = kept.partition.number
+            self._figures.checkpoint(number, time.monotonic() - started, written.size, rows)
             if is_last and sweep.renewed_at is not None:
-                self._store.trim(kept.partition.number, sweep.renewed_at)
+                self._store.trim(number, sweep.renewed_at)
+                self._figures.trimmed(number)
                 kept.sweep = None
-            self._figures.checkpoint(time.monotonic() - started, written.size)
 
         async def write_it() -> None:
             try:

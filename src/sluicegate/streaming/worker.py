@@ -29,9 +29,11 @@ from sluicegate.streaming.alerts import alerts_of
 from sluicegate.streaming.channel import StreamChannel
 from sluicegate.streaming.clients import confluent_config, faust_config, wait_for_broker
 from sluicegate.streaming.figures import WorkerFigures
+from sluicegate.streaming.gaps import Gaps
 from sluicegate.streaming.identity import topic_identity
 from sluicegate.streaming.judge_web import JudgeWeb, token_guard
 from sluicegate.streaming.outgoing import Outgoing
+from sluicegate.streaming.partition import Gap
 from sluicegate.streaming.reader import LegsReader
 from sluicegate.streaming.scoring import scoring_of
 from sluicegate.streaming.starts import log_bounds, next_offset
@@ -72,7 +74,11 @@ class Worker:
         self._asked_to_stop_at: float | None = None
         self._rebalances = 0
         self._assigned_at = time.monotonic()
-        self._figures = WorkerFigures(metrics)
+        self._figures = WorkerFigures(metrics, settings.metrics.max_lag_seconds)
+        self._figures.judges_by(self._scoring.pattern_set)
+        self._gaps = Gaps(
+            _state_folder(), f"{settings.topics.prefix}{settings.worker.slot}", self._figures
+        )
         self._outgoing = Outgoing(settings, self._config, self._figures, self._failed_elsewhere)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.app = self._application(bootstrap)
@@ -175,12 +181,10 @@ class Worker:
 
     def _application(self, bootstrap: str) -> faust.App:
         worker = self.settings.worker
-        folder = Path(platformdirs.user_state_dir("sluicegate")) / "faust"
-        folder.mkdir(parents=True, exist_ok=True)
         return faust.App(
             f"{self.settings.topics.prefix}{worker.app_id}",
             **faust_config(self.settings.broker, bootstrap),
-            datadir=str(folder),
+            datadir=str(_state_folder()),
             store="slab://local",
             topic_partitions=self.settings.topics.partitions,
             topic_replication_factor=self.settings.topics.replication,
@@ -227,7 +231,9 @@ class Worker:
         async def upkeep() -> None:
             """Says where the partitions stand, and takes the checkpoints that are due."""
             self._outgoing.publish_progress(self.partitions.values())
-            self._figures.state(self.partitions.values(), self._reader.ends if self._reader else {})
+            held = list(self.partitions.values())
+            self._figures.state(held, self._reader.ends if self._reader else {})
+            self._gaps.look(held)
             self._upkeep.look_around()
 
         @self.app.on_rebalance_complete.connect
@@ -274,7 +280,8 @@ class Worker:
         }
         now = time.monotonic()
         self._upkeep.begin(self.partitions.values())
-        self._figures.restored(now - self._assigned_at)
+        held = self.partitions.values()
+        self._figures.restored(now - self._assigned_at, held, self.store.take_fenced())
         log.info(
             "holds partitions %s with %s accounts, reads on",
             ", ".join(map(str, sorted(mine))) or "none",
@@ -301,6 +308,7 @@ class Worker:
             await self._upkeep.leave()
         self._outgoing.forget_arrivals()
         self.partitions = {}
+        self._figures.left()
 
     def _stop_reading(self) -> None:
         if self._reader is not None:
@@ -380,7 +388,7 @@ class Worker:
             self._outgoing.tell(number, offset, judged)
         self._outgoing.gather(partition, applied.stepped.arrivals)
         self._upkeep.note(number, len(applied.legs))
-        self._figures.applied(applied)
+        self._figures.applied(number, applied)
 
     # Failure.
 
@@ -388,6 +396,8 @@ class Worker:
         """The worker stops with its first error; nothing is applied after it."""
         if not self._stopping.is_set():
             self._failure = self._failure or error
+            if isinstance(error, Gap):
+                self._gaps.found(error)
             log.error("stops: %s", error, exc_info=not isinstance(error, Problem))
         self._stop_reading()
         self._stopping.set()
@@ -419,6 +429,12 @@ def run_worker(settings: Settings, bootstrap: str, metrics: Metrics) -> None:
 def _guards(worker: WorkerSettings) -> list[Any]:
     token = worker.web_token
     return [] if token is None else [token_guard(token.get_secret_value())]
+
+
+def _state_folder() -> Path:
+    folder = Path(platformdirs.user_state_dir("sluicegate")) / "faust"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _free_port() -> int:
