@@ -159,7 +159,7 @@ def test_a_worker_that_does_not_answer_costs_no_more_than_the_deadline(
 def test_a_worker_that_is_slow_to_say_what_it_holds_is_asked_all_the_same(
     counter: RunningCounter,
 ) -> None:
-    counter.held.slow_method, counter.held.delay_seconds = "GET", 20.0
+    counter.held.standing_delay_seconds = 20.0
     counter.ask_workers()
     assert ask(counter, SMALL)["degraded"] is False
 

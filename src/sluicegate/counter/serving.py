@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sluicegate.counter.api import create_app
 from sluicegate.counter.database import SETTING, open_counter_database
@@ -16,6 +17,7 @@ from sluicegate.counter.service import CounterService
 from sluicegate.errors import Problem
 from sluicegate.liaison.database import reason_of
 from sluicegate.operations.metrics import Metrics
+from sluicegate.operations.turns import take_short_turns
 from sluicegate.settings import CounterSettings, Settings, is_loopback
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,40 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Joined:
+    """A transport that sends what is written in one turn of the event loop as one."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+
+    def write(self, part: bytes) -> None:
+        if part:
+            if not self._parts:
+                self._loop.call_soon(self._flush)
+            self._parts.append(part)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        parts, self._parts = self._parts, []
+        if parts:
+            self._transport.write(b"".join(parts))
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._transport, name)
+
+
+class _Protocol(H11Protocol):
+    """Sends head and body of an answer together: apart, they wake up the client twice."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(_Joined(transport, self.loop))  # type: ignore[arg-type]
+
+
 def run_counter(settings: Settings, bootstrap: str, metrics: Metrics) -> None:
     """Serves until SIGINT or SIGTERM.
 
@@ -44,6 +80,7 @@ def run_counter(settings: Settings, bootstrap: str, metrics: Metrics) -> None:
         engine = open_counter_database(asked.url)
     except SQLAlchemyError as error:
         raise Problem(f"{SETTING}: the database cannot be used", reason_of(error)) from error
+    take_short_turns()
     # The default of 5 ms is a check's whole time: the audit's thread must give way sooner.
     sys.setswitchinterval(SWITCH_SECONDS)
     app = create_app(
@@ -71,6 +108,7 @@ def _config(app: object, asked: CounterSettings) -> uvicorn.Config:
             port=asked.port,
             ssl_certfile=asked.cert_file,
             ssl_keyfile=asked.key_file,
+            http=_Protocol,
             log_config=None,
             access_log=False,  # paths hold account numbers
             server_header=False,

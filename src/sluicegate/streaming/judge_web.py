@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Final, Protocol
 
 import numpy as np
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 from aiohttp.typedefs import Handler, Middleware
 from pydantic import BaseModel, ValidationError
 
@@ -45,6 +45,10 @@ from sluicegate.streaming.state_view import view_of
 
 WORDED_A_BREATH: Final = 16
 """Judgements put into words (0.1 ms each) before the stream has its turn again."""
+HEARTBEAT_SECONDS: Final = 30.0
+"""A counter that is silent for so long is gone."""
+MOST_REASON_BYTES: Final = 120
+"""Of the frame that closes a WebSocket, by its standard."""
 _SIDES: Final = {"outflow": DEPARTURE, "inflow": ARRIVAL}
 
 
@@ -88,22 +92,38 @@ class JudgeWeb:
         self._scoring = scoring
         self._slot = slot
         self._partition_count = partition_count
+        self._lines: set[web.WebSocketResponse] = set()
 
     def add_to(self, app: web.Application) -> None:
         """Adds the pages to the worker's web server, before it starts."""
-        app.router.add_post(JUDGE_PATH, self._judge)
+        app.router.add_get(JUDGE_PATH, self._judge)
         app.router.add_post(ACCOUNT_PATH, self._account)
         app.router.add_get(STANDING_PATH, self._standing)
+        app.on_shutdown.append(self._hang_up)
 
     async def _standing(self, _: web.Request) -> web.Response:
         return _json(self._standings())
 
-    async def _judge(self, request: web.Request) -> web.Response:
+    async def _judge(self, request: web.Request) -> web.WebSocketResponse:
+        """Answers question after question of one counter, in order."""
+        line = web.WebSocketResponse(compress=False, heartbeat=HEARTBEAT_SECONDS)
+        await line.prepare(request)
+        self._lines.add(line)
         try:
-            question = Question.model_validate_json(await request.read())
+            async for message in line:
+                question = Question.model_validate_json(message.data)
+                answer = await self.answer(question.legs)
+                await line.send_str(answer.model_dump_json())
         except ValidationError as error:
-            return web.Response(status=400, text=_first_complaint(error))
-        return _json(await self.answer(question.legs))
+            complaint = _first_complaint(error).encode()[:MOST_REASON_BYTES]
+            await line.close(code=WSCloseCode.POLICY_VIOLATION, message=complaint)
+        finally:
+            self._lines.discard(line)
+        return line
+
+    async def _hang_up(self, _: web.Application) -> None:
+        for line in list(self._lines):
+            await line.close(code=WSCloseCode.GOING_AWAY)
 
     async def _account(self, request: web.Request) -> web.Response:
         """The view of one account; its number comes in the body, out of paths and logs."""
