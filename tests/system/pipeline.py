@@ -147,9 +147,9 @@ class Pipeline:
         self._parts.append(part)
         return part
 
-    def part(self, name: str) -> Part:
-        """The first one of this name."""
-        return next(part for part in self._parts if part.log.name.startswith(name))
+    def parts(self, name: str) -> list[Part]:
+        """Those of this name, in the order in which they were started."""
+        return [part for part in self._parts if part.log.name.startswith(name)]
 
     def _environment(self) -> dict[str, str]:
         ours = {"PYTHONFAULTHANDLER": "1", "XDG_STATE_HOME": str(self._folder / "state")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import threading
@@ -221,10 +222,14 @@ def test_while_a_worker_of_two_is_killed_checks_are_only_degraded(town_of_two: T
     pipeline.send(
         _movement(n, f"{PAYER}{n}", MULE, "15000.00", now + timedelta(minutes=n)) for n in range(4)
     )
+    pipeline.until(lambda: _is_shared(pipeline), "both workers to have their partitions")
     town.until_judged()
     pipeline.until_scored(4)
     mule_paid_at = (now + timedelta(minutes=6)).isoformat(timespec="milliseconds")
     asked = {"occurred_at": mule_paid_at}
+    pipeline.until(
+        lambda: not town.check(MULE, LAST, "59500.00", **asked)["degraded"], "the mule to be judged"
+    )
     healthy = town.check(MULE, LAST, "59500.00", **asked)
     assert healthy["verdict"] != "allow"
 
@@ -236,7 +241,7 @@ def test_while_a_worker_of_two_is_killed_checks_are_only_degraded(town_of_two: T
     try:
         pipeline.until(lambda: len(teller.answers) > 60, "a beginning")
         killed = time.monotonic()
-        pipeline.part("worker").kill()
+        pipeline.parts("worker")[0].kill()
         pipeline.until(
             lambda: any(told["degraded"] for at, _, told in teller.answers if at > killed),
             "a check that is degraded",
@@ -259,6 +264,17 @@ def test_while_a_worker_of_two_is_killed_checks_are_only_degraded(town_of_two: T
         "deadline"
     }
     print(f"degraded for {max(at for at, _ in degraded):.1f} s after the kill")  # noqa: T201 - for those who look
+
+
+def _is_shared(pipeline: Pipeline) -> bool:
+    """Each worker has said last that it holds some partitions, and together they hold each once."""
+    held: list[str] = []
+    for part in pipeline.parts("worker"):
+        said = re.findall(r"holds partitions ([\d, ]+?) with", part.said())
+        if not said:
+            return False
+        held += said[-1].split(", ")
+    return sorted(map(int, held)) == list(range(pipeline.settings.topics.partitions))
 
 
 def _stream(pipeline: Pipeline, stop: threading.Event) -> None:

@@ -113,7 +113,7 @@ def counter_plan(
     return Plan(
         name="counter",
         command=(sys.executable, "-m", "sluicegate.cli", "counter"),
-        environment=environment_of(own) | (extra or {}),
+        environment={**environment_of(own), **(extra or {})},
         log_file=log_dir / "counter.log" if log_dir else None,
         stop_seconds=ROUTER_STOP_SECONDS,
     )
