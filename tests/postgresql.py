@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
+
+from sluicegate.operations.broker import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,7 @@ def postgresql() -> Iterator[str]:
     try:
         if user is not None:
             shutil.chown(folder, user)
-        cluster, port = folder / "cluster", _free_port()
+        cluster, port = folder / "cluster", free_port()
         _run(
             [
                 programs / "initdb",
@@ -114,9 +115,3 @@ def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
                 return
     finally:
         engine.dispose()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 import time
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from sluicegate.counter.service import CounterService
 from sluicegate.counter.serving import _config, _Server
 from sluicegate.domain.transaction import Channel, Kind
 from sluicegate.memory.accounts import AccountMemory
+from sluicegate.operations.broker import free_port
 from sluicegate.operations.metrics import Metrics, Part
 from sluicegate.settings import Settings
 from sluicegate.streaming.judge_contract import STANDING_PATH, IntendedLeg, Judgements
@@ -37,12 +37,6 @@ ROOT = Path(__file__).parents[2]
 PARTITIONS = 3
 NOBODY = "127.0.0.1:1"
 ALL_SCOPES = frozenset(Scope)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

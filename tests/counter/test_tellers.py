@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.counter.counter import free_port
-
+from sluicegate.operations.broker import free_port
 from sluicegate.operations.tellers import Tellers, request_of
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import threading
 import time
@@ -19,6 +18,8 @@ from sqlalchemy import create_engine, text
 from tests.system.pipeline import COMMAND, ROOT, Pipeline
 from tests.system.test_state_tools import said
 
+from sluicegate.operations.broker import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -28,16 +29,6 @@ if TYPE_CHECKING:
 PAYER, MULE, LAST = "6222020000000000022", "6217000000000000011", "6217000000000000099"
 CHECKS_PER_SECOND = 40
 WELL = {"verdict": "allow", "degraded": False}
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 @dataclass
@@ -74,7 +65,9 @@ class Town:
 def _town(
     broker: EmbeddedBroker, prefix: str, folder: Path, *, second_worker: bool = False
 ) -> Iterator[Town]:
-    port, worker_port, other_port = _free_ports(3)
+    port = free_port()
+    worker_port = free_port(other_than=port)
+    other_port = next(p for p in iter(free_port, None) if p not in (port, worker_port))
     sections: dict[str, dict[str, Any]] = {
         "counter": {
             "port": port,

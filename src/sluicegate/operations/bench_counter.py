@@ -8,7 +8,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +30,7 @@ from sluicegate.counter.keys import Scope, create_key
 from sluicegate.errors import Problem
 from sluicegate.operations.bench import machine
 from sluicegate.operations.bench_runs import cpu_seconds, flat
-from sluicegate.operations.broker import EmbeddedBroker
+from sluicegate.operations.broker import EmbeddedBroker, free_port
 from sluicegate.operations.supervisor import LOOK_SECONDS, Supervisor
 from sluicegate.operations.tellers import Answered, Tellers, request_of
 from sluicegate.operations.up import counter_plan, part_stages
@@ -177,14 +176,14 @@ def _machine_seconds() -> dict[str, float]:
 
 
 def _settings_in(folder: Path, settings: Settings) -> Settings:
-    web, _, counter, figures = _free_ports()
+    ports = [free_port() for _ in range(3)]
     return settings.changed(
         topics={"prefix": "counter-"},
-        router={"metrics_port": figures},
-        worker={"web_port": web, "web_bind": "127.0.0.1", "metrics_port": 0},
+        router={"metrics_port": ports[0]},
+        worker={"web_port": ports[1], "web_bind": "127.0.0.1", "metrics_port": 0},
         liaison={"metrics_port": 0, "database_url": f"sqlite:///{folder / 'liaison.db'}"},
         counter={
-            "port": counter,
+            "port": ports[2],
             "metrics_port": 0,
             "database_url": f"sqlite:///{folder / 'counter.db'}",
             "key_checks_per_second": 100 * CHECKS_PER_SECOND,
@@ -277,17 +276,3 @@ def _routed(settings: Settings) -> float:
         text: str = page.read().decode()
     found = re.search(r"^sluicegate_router_transactions_total (\S+)", text, re.MULTILINE)
     return float(found[1]) if found else 0.0
-
-
-def _free_ports() -> list[int]:
-    """Ports for two workers, which are neighbours, the counter, and the router's figures."""
-    while True:
-        probes = [socket.socket() for _ in range(4)]
-        with suppress(OSError), ExitStack() as closing:
-            for probe in probes:
-                closing.enter_context(probe)
-            probes[0].bind(("127.0.0.1", 0))
-            probes[1].bind(("127.0.0.1", probes[0].getsockname()[1] + 1))
-            for probe in probes[2:]:
-                probe.bind(("127.0.0.1", 0))
-            return [int(probe.getsockname()[1]) for probe in probes]
