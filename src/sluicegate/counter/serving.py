@@ -17,7 +17,6 @@ from sluicegate.counter.service import CounterService
 from sluicegate.errors import Problem
 from sluicegate.liaison.database import reason_of
 from sluicegate.operations.metrics import Metrics
-from sluicegate.operations.turns import take_short_turns
 from sluicegate.settings import CounterSettings, Settings, is_loopback
 
 log = logging.getLogger(__name__)
@@ -80,7 +79,6 @@ def run_counter(settings: Settings, bootstrap: str, metrics: Metrics) -> None:
         engine = open_counter_database(asked.url)
     except SQLAlchemyError as error:
         raise Problem(f"{SETTING}: the database cannot be used", reason_of(error)) from error
-    take_short_turns()
     # The default of 5 ms is a check's whole time: the audit's thread must give way sooner.
     sys.setswitchinterval(SWITCH_SECONDS)
     app = create_app(

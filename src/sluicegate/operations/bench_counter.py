@@ -89,7 +89,7 @@ def run_counter_bench(
         lasted = time.monotonic() - began
         cores = _a_second(used, cpu_seconds(pids), lasted)
         cores |= _a_second(machine_used, _machine_seconds(), lasted)
-        cores["others"] = psutil.cpu_count() - sum(cores.values())
+        cores["others"] = (psutil.cpu_count() or 1) - sum(cores.values())
         stream_tx_s = (_routed(own) - routed) / lasted
     result = _result(tellers.answered, seconds, stream_tx_s, cores)
     if kills:

@@ -24,7 +24,6 @@ from confluent_kafka import Message
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
 from sluicegate.operations.metrics import Metrics
-from sluicegate.operations.turns import take_short_turns
 from sluicegate.settings import Settings, WorkerSettings
 from sluicegate.streaming.alerts import alerts_of
 from sluicegate.streaming.channel import StreamChannel
@@ -405,7 +404,6 @@ def run_worker(settings: Settings, bootstrap: str, metrics: Metrics) -> None:
     Raises:
         Problem: it cannot start, or something failed.
     """
-    take_short_turns()  # the counter asks while a customer waits
 
     async def main() -> None:
         await Worker(settings, bootstrap, metrics).run()
