@@ -14,6 +14,7 @@ help:
 	@echo 'make check   ruff, mypy, import-linter, compose schema, hadolint'
 	@echo 'make bench   measure throughput and latency; REPORT=bench.json SHORT=1'
 	@echo 'make bench-counter  200 checks a second beside 5,000 transactions; REPORT=file.json FOR=60'
+	@echo '             KILL=1 kills one of two workers meanwhile'
 	@echo 'make torture kill, stop and freeze the parts and the broker, and prove all exact;'
 	@echo '             KILLS=100 SEED=1 REPORT=torture.json'
 	@echo 'make fuzz    malformed messages through decoder and model; N=1000000 SEED=1'
@@ -41,7 +42,8 @@ bench: setup
 	@exec $(BIN)/sluicegate bench $(if $(REPORT),--report '$(REPORT)') $(if $(SHORT),--short)
 
 bench-counter: setup
-	@exec $(BIN)/sluicegate bench --counter '$(or $(FOR),60)' $(if $(REPORT),--report '$(REPORT)')
+	@exec $(BIN)/sluicegate bench --counter '$(or $(FOR),60)' $(if $(KILL),--kill) \
+	    $(if $(REPORT),--report '$(REPORT)')
 
 torture: setup
 	@exec $(BIN)/sluicegate torture $(if $(KILLS),--kills '$(KILLS)') $(if $(SEED),--seed '$(SEED)') \

@@ -369,12 +369,15 @@ def bench(
         int | None,
         typer.Option("--counter", metavar="S", min=1, help="200 checks a second beside a stream."),
     ] = None,
+    kills: Annotated[
+        bool, typer.Option("--kill", help="With --counter: kill one of two workers meanwhile.")
+    ] = False,
 ) -> None:
     """Measure throughput, latency and memory of the pipeline on this machine."""
     if counter_seconds is not None:
         from sluicegate.operations.bench_counter import run_counter_bench
 
-        run_counter_bench(settings_of(context), report=report, seconds=counter_seconds)
+        run_counter_bench(settings_of(context), report=report, seconds=counter_seconds, kills=kills)
         return
     if recovery:
         from sluicegate.operations.bench_recovery import run_recovery_bench

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 import time
 from dataclasses import dataclass, field
@@ -21,15 +20,16 @@ from sluicegate.counter.service import CounterService
 from sluicegate.counter.serving import _config, _Server
 from sluicegate.domain.transaction import Channel, Kind
 from sluicegate.memory.accounts import AccountMemory
+from sluicegate.operations.broker import free_port
 from sluicegate.operations.metrics import Metrics, Part
 from sluicegate.settings import Settings
-from sluicegate.streaming.judge_contract import IntendedLeg
+from sluicegate.streaming.judge_contract import STANDING_PATH, IntendedLeg, Judgements
 from sluicegate.streaming.judge_web import JudgeWeb, records_of
 from sluicegate.streaming.partition import Partition
 from sluicegate.streaming.partitioning import partition_of
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from sluicegate.streaming.scoring import Scoring
 
@@ -37,12 +37,6 @@ ROOT = Path(__file__).parents[2]
 PARTITIONS = 3
 NOBODY = "127.0.0.1:1"
 ALL_SCOPES = frozenset(Scope)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -54,7 +48,9 @@ class Held:
     )
     lags: dict[int, int | None] = field(default_factory=dict)
     delay_seconds: float = 0.0
-    slow_method: str = "POST"
+    """Before each answer to a question."""
+    standing_delay_seconds: float = 0.0
+    """Before it says what it holds."""
 
     def lag_ms(self, number: int) -> int | None:
         return self.lags.get(number, 0)
@@ -75,6 +71,24 @@ class Held:
         self.partitions[number].memory.step(
             records_of([leg]), scoring.scorer, partition=number, log_offset=0
         )
+
+
+class _SlowPages(JudgeWeb):
+    """A worker's pages, as busy as the test wants them."""
+
+    def __init__(self, held: Held, scoring: Scoring) -> None:
+        super().__init__(held, scoring, slot="w0", partition_count=PARTITIONS)
+        self._held = held
+
+    async def answer(self, legs: Sequence[IntendedLeg]) -> Judgements:
+        await _rest(lambda: self._held.delay_seconds)
+        return await super().answer(legs)
+
+
+async def _rest(seconds: Callable[[], float]) -> None:
+    until = time.monotonic() + seconds()
+    while time.monotonic() < until and seconds():  # noqa: ASYNC110 - the end of a test cuts it short
+        await asyncio.sleep(0.02)
 
 
 class RunningCounter:
@@ -113,7 +127,7 @@ class RunningCounter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.held.delay_seconds = 0.0
+        self.held.delay_seconds = self.held.standing_delay_seconds = 0.0
         self.client.close()
         self._server.should_exit = True
         self._await(self._serving_ends())
@@ -145,14 +159,12 @@ class RunningCounter:
     async def _start_worker(self) -> None:
         @web.middleware
         async def slow(request: web.Request, handler: Any) -> Any:
-            if request.method == self.held.slow_method:
-                until = time.monotonic() + self.held.delay_seconds
-                while time.monotonic() < until and self.held.delay_seconds:  # noqa: ASYNC110 - the end of a test cuts it short
-                    await asyncio.sleep(0.02)
+            if request.path == STANDING_PATH:
+                await _rest(lambda: self.held.standing_delay_seconds)
             return await handler(request)
 
         app = web.Application(middlewares=[slow])
-        JudgeWeb(self.held, self._scoring, slot="w0", partition_count=PARTITIONS).add_to(app)
+        _SlowPages(self.held, self._scoring).add_to(app)
         self._worker = web.AppRunner(app, shutdown_timeout=0.1)
         await self._worker.setup()
         await web.TCPSite(self._worker, "127.0.0.1", self.worker_port).start()

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from tests.counter.counter import ROOT, RunningCounter
+from tests.postgresql import postgresql
 
 from sluicegate.counter.database import revoke_key
 from sluicegate.counter.keys import RELOAD_SECONDS, Scope
@@ -159,7 +160,7 @@ def test_a_worker_that_does_not_answer_costs_no_more_than_the_deadline(
 def test_a_worker_that_is_slow_to_say_what_it_holds_is_asked_all_the_same(
     counter: RunningCounter,
 ) -> None:
-    counter.held.slow_method, counter.held.delay_seconds = "GET", 20.0
+    counter.held.standing_delay_seconds = 20.0
     counter.ask_workers()
     assert ask(counter, SMALL)["degraded"] is False
 
@@ -335,6 +336,26 @@ def test_a_check_is_kept_with_its_outcomes_for_its_branch(counter: RunningCounte
     assert [each["outcome"] for each in kept["outcomes"]] == ["customer_persuaded"]
     problem(counter.client.get(path, headers=counter.key("0202")), 404, "not-found")
     assert counter.client.get(path, headers=counter.key("*")).status_code == 200
+
+
+def test_on_postgresql_a_check_is_answered_once_and_kept_with_its_outcome(
+    tmp_path: Path, scoring: Scoring
+) -> None:
+    with (
+        postgresql() as url,
+        RunningCounter(tmp_path, scoring, database_url=url) as counter,
+    ):
+        headers = {**counter.key(), "Idempotency-Key": "once"}
+        first, again = (
+            counter.client.post("/v1/checks", json=ELDERLY, headers=headers).json()
+            for _ in range(2)
+        )
+        assert first == again
+        path = f"/v1/checks/{first['check_id']}"
+        counter.client.post(f"{path}/outcome", json={"outcome": "refused"}, headers=headers)
+        kept = counter.client.get(path, headers=headers).json()
+        assert kept["answer"] == first
+        assert [each["outcome"] for each in kept["outcomes"]] == ["refused"]
 
 
 def test_the_audit_can_only_be_added_to(counter: RunningCounter) -> None:

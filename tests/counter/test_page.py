@@ -124,7 +124,8 @@ def test_an_elderly_customer_is_spoken_to_plainly_and_the_outcome_is_kept(
     first.get_by_label("有疑点").check()
     page.get_by_label("备注").fill("已联系女儿")
     page.get_by_role("button", name="客户已劝阻").click()
-    expect(page.get_by_role("status")).to_contain_text("已记录: 客户已劝阻")
+    expect(page.get_by_role("status")).to_contain_text("已记录： 客户已劝阻")  # noqa: RUF001 - Chinese
+    expect(first.get_by_label("有疑点")).to_be_checked()
     check_id = page.url.rpartition("/")[2].partition("#")[0]
     kept = running.client.get(f"/v1/checks/{check_id}", headers=running.key()).json()
     (outcome,) = kept["outcomes"]

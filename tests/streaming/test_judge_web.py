@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from aiohttp import web
+from aiohttp import WSCloseCode, WSMsgType, WSServerHandshakeError, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from sluicegate.domain.transaction import Channel, Kind
@@ -216,9 +216,12 @@ def served(
 def test_the_pages_speak_the_contract(held: Held, scoring: Scoring) -> None:
     async def talk(client: TestClient[Any, Any]) -> None:
         question = Question(legs=(leg(MULE, STRANGER, 59_500),))
-        answer = await client.post("/v1/judge", data=question.model_dump_json())
-        judged = Judgements.model_validate_json(await answer.read()).judged[0]
-        assert isinstance(judged, JudgedLeg)
+        async with client.ws_connect("/v1/judge") as line:
+            for _ in range(2):
+                await line.send_str(question.model_dump_json())
+            for _ in range(2):
+                told = Judgements.model_validate_json(await line.receive_str())
+                assert isinstance(told.judged[0], JudgedLeg)
         standing = await client.get("/v1/standing")
         assert set(Standings.model_validate_json(await standing.read()).partitions) == {0, 1, 2}
         known = await client.post("/v1/account", json={"account": MULE})
@@ -235,10 +238,14 @@ def test_what_is_not_a_question_is_refused_by_its_place(
     held: Held, scoring: Scoring, body: str
 ) -> None:
     async def talk(client: TestClient[Any, Any]) -> None:
-        for path in ("/v1/judge", "/v1/account"):
-            answer = await client.post(path, data=body)
-            assert answer.status == 400
-            assert await answer.text()
+        answer = await client.post("/v1/account", data=body)
+        assert answer.status == 400
+        assert await answer.text()
+        async with client.ws_connect("/v1/judge") as line:
+            await line.send_str(body)
+            told = await line.receive()
+            assert (told.type, told.data) == (WSMsgType.CLOSE, WSCloseCode.POLICY_VIOLATION)
+            assert told.extra
 
     served(held, scoring, talk)
 
@@ -249,6 +256,8 @@ def test_with_a_token_nobody_else_is_let_in(held: Held, scoring: Scoring) -> Non
         for shown, status in (("Bearer wrong", 401), ("Bearer s3cret", 200)):
             answer = await client.get("/v1/standing", headers={"Authorization": shown})
             assert answer.status == status
+        with pytest.raises(WSServerHandshakeError, match="401"):
+            await client.ws_connect("/v1/judge")
 
     served(held, scoring, talk, "s3cret")
 

@@ -139,12 +139,17 @@ class Pipeline:
 
     # Processes.
 
-    def start(self, name: str, *options: str) -> Part:
+    def start(self, name: str, *options: str, **environment: str) -> Part:
         """Starts `sluicegate NAME`."""
         arguments = ["--config", str(self._config), name, "--broker", self.bootstrap, *options]
-        part = Part(arguments, self._folder / f"{name}-{len(self._parts)}.log", self._environment())
+        log = self._folder / f"{name}-{len(self._parts)}.log"
+        part = Part(arguments, log, self._environment() | environment)
         self._parts.append(part)
         return part
+
+    def parts(self, name: str) -> list[Part]:
+        """Those of this name, in the order in which they were started."""
+        return [part for part in self._parts if part.log.name.startswith(name)]
 
     def _environment(self) -> dict[str, str]:
         ours = {"PYTHONFAULTHANDLER": "1", "XDG_STATE_HOME": str(self._folder / "state")}

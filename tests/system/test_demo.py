@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from tests.system.commands import WAIT_SECONDS, running
 
@@ -47,11 +49,24 @@ def test_a_demo_with_a_report_balances_its_books_and_leaves_nothing(tmp_path: Pa
 def test_ctrl_c_in_the_live_part_ends_it_with_the_books(tmp_path: Path) -> None:
     with running(tmp_path, "demo", *SMALL) as demo:
         demo.until(lambda: "\nlive 3 s: " in demo.err)
+        shown = re.search(r"the counter: (http\S+)/counter with the key (sg-\S+)", demo.err)
+        assert shown is not None
+        demo.until(lambda: _is_answered(shown[1], shown[2]))
         assert demo.interrupt() == 0, demo.err
         assert not demo.left_over()
         assert "The books" in demo.out
         assert "stopped in " in demo.err
     print(demo.err.splitlines()[-1])  # noqa: T201 - the time, for those who look
+
+
+def _is_answered(counter: str, key: str) -> bool:
+    """The demo's counter judges a check."""
+    headers, check = {"Authorization": f"Bearer {key}"}, {"amount": 5, "payer_account": "A"}
+    try:
+        answer = httpx.post(f"{counter}/v1/checks", headers=headers, json=check)
+    except httpx.TransportError:
+        return False
+    return answer.status_code == 200 and not answer.json()["degraded"]
 
 
 def test_ctrl_c_at_the_start_just_ends_it(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from importlib.metadata import version
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, FastAPI, Path, Request, Response
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
+from starlette import types
 
 from sluicegate.counter import problems
 from sluicegate.counter.contract import (
@@ -128,7 +130,6 @@ _COMMON: Final = responses(
 def _add_checks(app: FastAPI, service: CounterService) -> None:
     checker = Annotated[Key, Depends(key_with(service, Scope.CHECK))]
 
-    # FastAPI's parameters cost a check a tenth of its time: here they are read by hand.
     @app.post(
         "/v1/checks",
         response_model=CheckTold,
@@ -180,7 +181,28 @@ def _add_checks(app: FastAPI, service: CounterService) -> None:
         told = await service.check(key, asked)
         return _json(Checks.model_construct(checks=told))
 
+    _shorten(app, "/v1/checks", check)
     del check, batch
+
+
+class _Short:
+    """An endpoint without what FastAPI does around each: that took as long as the check itself."""
+
+    def __init__(self, endpoint: Callable[[Request], Coroutine[Any, Any, Response]]) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        response = await self._endpoint(Request(scope, receive))
+        await response(scope, receive, send)
+
+
+def _shorten(
+    app: FastAPI, path: str, endpoint: Callable[[Request], Coroutine[Any, Any, Response]]
+) -> None:
+    """Lets a route, which stays in the OpenAPI document, lead straight to its endpoint."""
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.path == path:
+            route.app = _Short(endpoint)
 
 
 def _add_rest(app: FastAPI, service: CounterService) -> None:

@@ -98,9 +98,21 @@ class AlertRow(Base):
     sent_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
 
 
-_NO_CHANGE: Final = (
+_ADDED_TO: Final = ("counter_checks", "counter_outcomes")
+_ONLY_ADDED: Final = "rows are only ever added"
+_SQLITE: Final = (
     "CREATE TRIGGER {table}_no_{change} BEFORE {change} ON {table} "
-    "BEGIN SELECT RAISE(ABORT, 'rows are only ever added'); END"
+    f"BEGIN SELECT RAISE(ABORT, '{_ONLY_ADDED}'); END"
+)
+_POSTGRESQL_REFUSES: Final = f"""
+CREATE OR REPLACE FUNCTION counter_refuses() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '{_ONLY_ADDED}' USING ERRCODE = 'integrity_constraint_violation';
+END $$
+"""
+_POSTGRESQL: Final = (
+    "CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+    "FOR EACH STATEMENT EXECUTE FUNCTION counter_refuses()"
 )
 
 
@@ -108,12 +120,17 @@ _NO_CHANGE: Final = (
 def _forbid_changes(
     _: MetaData, connection: Connection, *, tables: Sequence[Table], **__: object
 ) -> None:
-    """SQLite refuses changes of the audit; elsewhere only INSERT and SELECT are granted."""
+    """The database itself refuses to change or delete a row of the audit."""
+    made = {table.name for table in tables}
+    added_to = [table for table in _ADDED_TO if table in made]
     if connection.dialect.name == "sqlite":
-        made = {table.name for table in tables} & {"counter_checks", "counter_outcomes"}
-        for table in sorted(made):
+        for table in added_to:
             for change in ("update", "delete"):
-                connection.execute(text(_NO_CHANGE.format(table=table, change=change)))
+                connection.execute(text(_SQLITE.format(table=table, change=change)))
+    elif connection.dialect.name == "postgresql" and added_to:
+        connection.execute(text(_POSTGRESQL_REFUSES))
+        for table in added_to:
+            connection.execute(text(_POSTGRESQL.format(table=table)))
 
 
 def open_counter_database(url: str) -> Engine:

@@ -16,7 +16,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from sluicegate.counter.database import KeyRow, all_keys, store_key
+from sluicegate.counter.database import all_keys, store_key
 from sluicegate.liaison.database import reason_of
 
 log = logging.getLogger(__name__)
@@ -71,14 +71,19 @@ class KeyRing:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._rows: dict[str, KeyRow] = {}
+        self._good: dict[str, tuple[Key, str]] = {}
+        """By id, with the stored hash."""
         self._verified: OrderedDict[bytes, tuple[str, str, float]] = OrderedDict()
         """By SHA-256 of the text: id, stored hash, and until when (monotonic)."""
         self._hashing = asyncio.Semaphore(1)
 
     def load(self) -> None:
         """Reads the keys; in a thread, while requests are served."""
-        self._rows = {row.id: row for row in all_keys(self._engine) if row.revoked_at is None}
+        self._good = {
+            row.id: (Key(row.id, row.branch, frozenset(map(Scope, row.scopes))), row.hash)
+            for row in all_keys(self._engine)
+            if row.revoked_at is None
+        }
 
     async def keep_loading(self) -> None:
         """Reads the keys again and again; the last ones stay while the database is away."""
@@ -91,33 +96,33 @@ class KeyRing:
 
     def is_good(self, key: Key) -> bool:
         """Whether a key that was recognised before has not been revoked since."""
-        return key.id in self._rows
+        return key.id in self._good
 
     async def recognise(self, text: str) -> Key | None:
         """The key of this text, if it is good."""
         prefix, _, rest = text.partition("-")
-        row = self._rows.get(rest.partition("-")[0]) if prefix == _PREFIX else None
-        if row is None or not await self._is_right(row, text):
+        known = self._good.get(rest.partition("-")[0]) if prefix == _PREFIX else None
+        if known is None or not await self._is_right(*known, text):
             return None
-        return Key(row.id, row.branch, frozenset(map(Scope, row.scopes)))
+        return known[0]
 
-    async def _is_right(self, row: KeyRow, text: str) -> bool:
+    async def _is_right(self, key: Key, stored: str, text: str) -> bool:
         known_as = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-        if self._is_verified(row, known_as):
+        if self._is_verified(key, stored, known_as):
             return True
         async with self._hashing:  # one at a time: guessing must not take the processor
-            if self._is_verified(row, known_as):
+            if self._is_verified(key, stored, known_as):
                 return True  # somebody showed it, while this one waited
-            right = await asyncio.to_thread(_matches, row.hash, text)
+            right = await asyncio.to_thread(_matches, stored, text)
         if right:
-            self._verified[known_as] = (row.id, row.hash, time.monotonic() + VERIFIED_SECONDS)
+            self._verified[known_as] = (key.id, stored, time.monotonic() + VERIFIED_SECONDS)
             while len(self._verified) > MOST_VERIFIED:
                 self._verified.popitem(last=False)
         return right
 
-    def _is_verified(self, row: KeyRow, known_as: bytes) -> bool:
+    def _is_verified(self, key: Key, stored: str, known_as: bytes) -> bool:
         known = self._verified.get(known_as)
-        return known is not None and known[:2] == (row.id, row.hash) and time.monotonic() < known[2]
+        return known is not None and known[:2] == (key.id, stored) and time.monotonic() < known[2]
 
 
 def _matches(stored: str, text: str) -> bool:

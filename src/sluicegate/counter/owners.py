@@ -11,6 +11,7 @@ from typing import Any, Final
 import aiohttp
 from pydantic import ValidationError
 
+from sluicegate.counter.lines import Line
 from sluicegate.settings import Settings
 from sluicegate.streaming.judge_contract import (
     ACCOUNT_PATH,
@@ -56,6 +57,7 @@ class Owners:
         self._owner: dict[int, tuple[str, int]] = {}
         """By partition: the address of the worker, and the offset applied when it was asked."""
         self._session: aiohttp.ClientSession | None = None
+        self._lines: dict[str, Line] = {}
         self._asking = asyncio.Lock()
         self._asked_at = 0.0
         self.version: str | None = None
@@ -71,6 +73,8 @@ class Owners:
 
     async def close(self) -> None:
         """Closes the connections."""
+        for line in self._lines.values():
+            await line.close()
         if self._session is not None:
             await self._session.close()
 
@@ -161,9 +165,10 @@ class Owners:
     async def _ask(
         self, address: str, legs: Sequence[IntendedLeg], deadline: float
     ) -> Sequence[JudgedLeg | Unjudged]:
-        question = Question.model_construct(legs=tuple(legs)).model_dump_json().encode()
+        question = Question.model_construct(legs=tuple(legs)).model_dump_json()
         try:
-            answer = await self._judgements(address, question, deadline)
+            told = await self._line(address).ask(question, deadline)
+            answer = Judgements.model_validate_json(told)
         except TimeoutError:
             return [DEADLINE] * len(legs)
         except LOST:
@@ -181,18 +186,14 @@ class Owners:
             return judged.model_copy(update={"arrival": None})  # asked for by itself, it says why
         return judged
 
-    async def _judgements(self, address: str, question: bytes, deadline: float) -> Judgements:
-        for attempt in (1, 2):
-            try:
-                status, body = await self._post(address, JUDGE_PATH, question, deadline)
-            except aiohttp.ServerDisconnectedError:
-                if attempt == 2:  # once may be a connection that has rested for too long
-                    raise
-            else:
-                if status != 200:
-                    raise OSError(f"{address} answers {status}")
-                return Judgements.model_validate_json(body)
-        raise AssertionError("unreachable")
+    def _line(self, address: str) -> Line:
+        line = self._lines.get(address)
+        if line is None:
+            if self._session is None:
+                raise TimeoutError
+            url = f"http://{address}{JUDGE_PATH}"
+            line = self._lines[address] = Line(self._session, url)
+        return line
 
     async def _post(
         self, address: str, path: str, body: bytes, deadline: float

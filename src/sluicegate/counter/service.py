@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 1
 TELL_SECONDS: Final = 0.5
+GC_OBJECTS: Final = 20_000
+"""New objects between two looks for cycles; at Python's 700 they take a twentieth of a check."""
 AUDIT_SECONDS: Final = 2.0
 """So long an answer waits for its audit record."""
 
@@ -104,6 +106,7 @@ class CounterService:
         # What is there now stays: looking through it again and again would hold checks up.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(GC_OBJECTS)
 
     async def close(self) -> None:
         """Stores and sends what is left."""

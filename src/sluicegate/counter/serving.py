@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sluicegate.counter.api import create_app
 from sluicegate.counter.database import SETTING, open_counter_database
@@ -31,6 +32,40 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class _Joined:
+    """A transport that sends what is written in one turn of the event loop as one."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+
+    def write(self, part: bytes) -> None:
+        if part:
+            if not self._parts:
+                self._loop.call_soon(self._flush)
+            self._parts.append(part)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        parts, self._parts = self._parts, []
+        if parts:
+            self._transport.write(b"".join(parts))
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._transport, name)
+
+
+class _Protocol(H11Protocol):
+    """Sends head and body of an answer together: apart, they wake up the client twice."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(_Joined(transport, self.loop))  # type: ignore[arg-type]
 
 
 def run_counter(settings: Settings, bootstrap: str, metrics: Metrics) -> None:
@@ -71,6 +106,7 @@ def _config(app: object, asked: CounterSettings) -> uvicorn.Config:
             port=asked.port,
             ssl_certfile=asked.cert_file,
             ssl_keyfile=asked.key_file,
+            http=_Protocol,
             log_config=None,
             access_log=False,  # paths hold account numbers
             server_header=False,

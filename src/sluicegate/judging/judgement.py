@@ -104,8 +104,11 @@ def questions_of(pattern_set: PatternSet, reasons: Iterable[Reason]) -> tuple[Wo
 
     Reasons that are no pattern of the set (rules of the counter, a model's own) ask nothing here.
     """
+    names = [reason.pattern for reason in reasons]
+    if not names:
+        return ()
     declared = {checked.pattern.name: checked.pattern.questions for checked in pattern_set.patterns}
-    asked = (declared[reason.pattern] for reason in reasons if reason.pattern in declared)
+    asked = (declared[name] for name in names if name in declared)
     pairs = (pair for each in asked for pair in zip(each.zh, each.en, strict=True))
     return tuple(Words(zh=zh, en=en) for zh, en in dict.fromkeys(pairs))
 

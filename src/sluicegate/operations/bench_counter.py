@@ -1,28 +1,26 @@
 """Measures the counter: checks at a fixed rate beside a live stream, on the same cores.
 
 Open loop: each check is due at a moment, and its latency counts from then, so that waiting anywhere
-is counted. Checks are of accounts that the stream knows.
+is counted. Checks are of accounts that the stream knows. Or one of two workers is killed meanwhile.
 """
 
-import asyncio
 import json
 import os
 import re
-import socket
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.request import urlopen
 
-import aiohttp
 import numpy as np
 import psutil
 from rich.console import Console
@@ -31,107 +29,189 @@ from sluicegate.counter.database import open_counter_database
 from sluicegate.counter.keys import Scope, create_key
 from sluicegate.errors import Problem
 from sluicegate.operations.bench import machine
-from sluicegate.operations.bench_runs import Bench, cpu_seconds, flat
-from sluicegate.operations.broker import EmbeddedBroker
+from sluicegate.operations.bench_runs import cpu_seconds, flat
+from sluicegate.operations.broker import EmbeddedBroker, free_port
+from sluicegate.operations.supervisor import LOOK_SECONDS, Supervisor
+from sluicegate.operations.tellers import Answered, Tellers, request_of
+from sluicegate.operations.up import counter_plan, part_stages
 from sluicegate.settings import ENVIRONMENT_PREFIX, Settings
 from sluicegate.simulation.city import City
+from sluicegate.streaming.topics import create_topics
 
 CHECKS_PER_SECOND: Final = 200
 STREAM_PER_SECOND: Final = 5_000
 HISTORY: Final = 200_000
 SEED: Final = 1
-WARM_SECONDS: Final = 5.0
+WARM_SECONDS: Final = 20.0
+"""Of stream and checks before it counts: the broker's Java compiles half a core away at first."""
 READY_SECONDS: Final = 120.0
 HISTOGRAM_MS: Final = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 100, 200, 300, 1_000)
-PREFIX: Final = "counter-"
+MOVING: Final = frozenset({"away", "not_owner", "restoring", "lagging"})
+"""Why a side is not judged while its worker is not there; a deadline can have other causes."""
 
 
-@dataclass
-class _Told:
-    """What came of the checks."""
-
-    latencies_ms: list[float] = field(default_factory=list)
-    verdicts: Counter[str] = field(default_factory=Counter)
-    degraded: Counter[str] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
-
-
-def run_counter_bench(settings: Settings, *, report: Path | None, seconds: int) -> None:
+def run_counter_bench(
+    settings: Settings, *, report: Path | None, seconds: int, kills: bool = False
+) -> None:
     """Measures, prints and writes JSON (default: docs/benchmarks/<day>-counter.json).
 
+    With `kills` there are two workers, and after a third of the time one is killed by SIGKILL.
+
     Raises:
-        Problem: a part stopped, or was not ready in time.
+        Problem: a part was not ready in time.
     """
     console = Console(stderr=True)
-    out = report or Path("docs/benchmarks") / f"{datetime.now(UTC):%Y-%m-%d}-counter.json"
+    name = "counter-kill" if kills else "counter"
+    out = report or Path("docs/benchmarks") / f"{datetime.now(UTC):%Y-%m-%d}-{name}.json"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluicegate-bench-")))
         broker = stack.enter_context(EmbeddedBroker())
-        bench = Bench(settings, broker, folder)
-        bench.prepare(PREFIX)
-        web, counter, figures = _free_ports(3)
-        extra = _overrides(folder, web=web, counter=counter, figures=figures)
-        key = _key(extra["COUNTER__DATABASE_URL"])
-        environment = {f"{ENVIRONMENT_PREFIX}{name}": value for name, value in extra.items()}
-        names = ("worker", "counter", "router")
-        parts = stack.enter_context(bench.parts(PREFIX, names=names, extra=environment))
-        url = f"http://127.0.0.1:{counter}/v1/checks"
-        pairs = _pairs()
-        asyncio.run(_until_ready(url, key, pairs[0]))
+        own = _settings_in(folder, settings)
+        create_topics(own, broker.bootstrap)
+        supervisor = stack.enter_context(_parts(own, broker, folder, workers=1 + kills))
+        address = ("127.0.0.1", own.counter.port)
+        key = _key(own.counter.url)
+        asked = [request_of(address, "/v1/checks", key, each) for each in _checks()]
+        _wait_until_judged(address, asked[0])
         console.print(f"{HISTORY:,} transactions of history, then {STREAM_PER_SECOND:,} a second")
         sending = stack.enter_context(_stream(broker, folder, seconds))
-        pids: dict[str, int | None] = {name: part.pid for name, part in parts.items()}
+        Tellers(address).ask(asked, CHECKS_PER_SECOND, WARM_SECONDS)
+        pids = {each: supervisor.pid(each) for each in ("router", "counter")}
+        victim = supervisor.pid("worker-0")
+        if not kills:
+            pids["worker"] = victim
         pids |= {"broker": broker.pid, "stream": sending.pid, "checks": os.getpid()}
-        used = cpu_seconds(pids)
-        everyone = sum(psutil.cpu_times()[:3])
-        began, passed = time.monotonic(), _routed(figures)
-        told = _Told()
-        asyncio.run(_ask(url, key, pairs, seconds, told))
-        lasted, passed = time.monotonic() - began, _routed(figures) - passed
-        cores = {name: (cpu - used[name]) / lasted for name, cpu in cpu_seconds(pids).items()}
-        cores["others"] = (sum(psutil.cpu_times()[:3]) - everyone) / lasted - sum(cores.values())
-    result = _result(told, seconds, passed / lasted, cores)
+        used, machine_used, routed = cpu_seconds(pids), _machine_seconds(), _routed(own)
+        tellers, began = Tellers(address), time.monotonic()
+        if kills and victim is not None:
+            threading.Timer(seconds / 3, os.kill, (victim, signal.SIGKILL)).start()
+        tellers.ask(asked, CHECKS_PER_SECOND, seconds)
+        lasted = time.monotonic() - began
+        cores = _a_second(used, cpu_seconds(pids), lasted)
+        cores |= _a_second(machine_used, _machine_seconds(), lasted)
+        cores["others"] = (psutil.cpu_count() or 1) - sum(cores.values())
+        stream_tx_s = (_routed(own) - routed) / lasted
+    result = _result(tellers.answered, seconds, stream_tx_s, cores)
+    if kills:
+        result["after_kill"] = _after_kill(tellers.answered, began + seconds / 3)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     Console().print_json(data=result)
     console.print(f"written to {out}")
 
 
+# What came of it.
+
+
 def _result(
-    told: _Told, seconds: int, stream_tx_s: float, cores: Mapping[str, float]
+    answered: Sequence[Answered], seconds: int, stream_tx_s: float, cores: Mapping[str, float]
 ) -> dict[str, Any]:
-    latencies = np.array(told.latencies_ms)
-    p50, p99, p999 = np.percentile(latencies, [50, 99, 99.9]).round(1).tolist()
+    good = [each for each in answered if each.status == 200]
+    latencies = np.array([each.latency_ms for each in good])
+    late = np.array([(each.sent - each.due) * 1000 for each in answered])
     counts, _ = np.histogram(latencies, [0, *HISTOGRAM_MS, np.inf])
     names = [f"<{bound}" for bound in HISTOGRAM_MS] + [f">={HISTOGRAM_MS[-1]}"]
+    told = [each.told for each in good]
+    because = Counter(why for each in told for why in each["degraded_because"][:1])
+    errors = Counter(str(each.status or "lost") for each in answered if each.status != 200)
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "seconds": seconds,
-        "checks": len(latencies),
-        "checks_s": round(len(latencies) / seconds, 1),
+        "checks": len(good),
+        "checks_s": round(len(good) / seconds, 1),
         "stream_tx_s": round(stream_tx_s),
         "cores_used": {name: round(each, 2) for name, each in cores.items()},
-        "latency_ms": {"p50": p50, "p99": p99, "p999": p999},
+        "latency_ms": _quantiles(latencies),
+        "of_these_teller_was_late_ms": _quantiles(late),
         "histogram_ms": dict(zip(names, counts.tolist(), strict=True)),
-        "verdicts": dict(told.verdicts),
-        "degraded": sum(told.degraded.values()),
-        "degraded_because": dict(told.degraded),
-        "errors": sum(told.errors.values()),
-        "errors_by_kind": dict(told.errors),
+        "verdicts": dict(Counter(each["verdict"] for each in told)),
+        "degraded": sum(because.values()),
+        "degraded_because": dict(because),
+        "errors": sum(errors.values()),
+        "errors_by_kind": dict(errors),
     }
 
 
-def _overrides(folder: Path, *, web: int, counter: int, figures: int) -> dict[str, str]:
+def _quantiles(values: "np.ndarray[Any, np.dtype[np.float64]]") -> dict[str, float]:
+    p50, p99, p999 = np.percentile(values, [50, 99, 99.9]).round(1).tolist()
+    return {"p50": p50, "p99": p99, "p999": p999}
+
+
+def _after_kill(answered: Sequence[Answered], killed_at: float) -> dict[str, Any]:
+    """For how long checks were degraded, from the kill on; wrong is what must never be."""
+    told = [(each.due - killed_at, each.told) for each in answered if each.status == 200]
+    moving = [(at, each) for at, each in told if MOVING & set(each["degraded_because"])]
+    wrong = [each for _, each in told if each["degraded"] == _is_whole(each)]
+    wrong += [each for _, each in told if each["degraded"] and each["verdict"] == "allow"]
+    times = [at for at, _ in moving]
     return {
-        "WORKER__WEB_PORT": str(web),
-        "ROUTER__METRICS_PORT": str(figures),
-        "COUNTER__PORT": str(counter),
-        "COUNTER__METRICS_PORT": "0",
-        "COUNTER__WORKERS": f"127.0.0.1:{web}",
-        "COUNTER__DATABASE_URL": f"sqlite:///{folder / 'counter.db'}",
-        "COUNTER__KEY_CHECKS_PER_SECOND": str(100 * CHECKS_PER_SECOND),
+        "degraded": len(moving),
+        "degraded_because": dict(Counter(each["degraded_because"][0] for _, each in moving)),
+        "degraded_before": sum(at < 0 for at in times),
+        "first_degraded_s": round(min(times), 2) if times else None,
+        "last_degraded_s": round(max(times), 2) if times else None,
+        "wrong": len(wrong),
     }
+
+
+def _is_whole(told: Mapping[str, Any]) -> bool:
+    """Both sides were judged: the checks that are asked have two."""
+    return len(told["sides"]) == 2
+
+
+def _a_second(
+    before: Mapping[str, float], after: Mapping[str, float], seconds: float
+) -> dict[str, float]:
+    return {name: (after[name] - before[name]) / seconds for name in before}
+
+
+def _machine_seconds() -> dict[str, float]:
+    """Of all processors together: idle, and taken by the host of a virtual machine."""
+    times = psutil.cpu_times()
+    return {"idle": times.idle + getattr(times, "iowait", 0), "stolen": getattr(times, "steal", 0)}
+
+
+# The stage.
+
+
+def _settings_in(folder: Path, settings: Settings) -> Settings:
+    ports = [free_port() for _ in range(3)]
+    return settings.changed(
+        topics={"prefix": "counter-"},
+        router={"metrics_port": ports[0]},
+        worker={"web_port": ports[1], "web_bind": "127.0.0.1", "metrics_port": 0},
+        liaison={"metrics_port": 0, "database_url": f"sqlite:///{folder / 'liaison.db'}"},
+        counter={
+            "port": ports[2],
+            "metrics_port": 0,
+            "database_url": f"sqlite:///{folder / 'counter.db'}",
+            "key_checks_per_second": 100 * CHECKS_PER_SECOND,
+        },
+    )
+
+
+@contextmanager
+def _parts(
+    settings: Settings, broker: EmbeddedBroker, folder: Path, *, workers: int
+) -> Iterator[Supervisor]:
+    """Router, workers and counter, kept running as `sluicegate up` keeps them."""
+    routers, seats, _ = part_stages(settings, broker.bootstrap, workers, log_dir=folder)
+    counter = counter_plan(settings, broker.bootstrap, workers, log_dir=folder)
+    over = threading.Event()
+
+    def look_after(supervisor: Supervisor) -> None:
+        while not over.wait(LOOK_SECONDS):
+            supervisor.look(time.monotonic())
+
+    with Supervisor([[*routers, counter], seats]) as supervisor:
+        looking = threading.Thread(target=look_after, args=(supervisor,), daemon=True)
+        looking.start()
+        try:
+            yield supervisor
+        finally:
+            over.set()
+            looking.join()
 
 
 def _key(url: str) -> str:
@@ -142,77 +222,26 @@ def _key(url: str) -> str:
         engine.dispose()
 
 
-def _pairs() -> list[tuple[str | None, str | None, str]]:
-    """Payers, payees and amounts of the city's own history."""
-    found = []
+def _checks() -> Iterator[dict[str, str]]:
+    """Payments between two accounts, of the city's own history."""
     for _, value in flat(City(SEED).history(20_000, time.time_ns() // 1_000_000)):
         fields = json.loads(value)
-        found.append((fields.get("payer_account"), fields.get("payee_account"), fields["amount"]))
-    return found
+        names = ("payer_account", "payee_account", "amount")
+        check = {name: fields[name] for name in names if fields.get(name)}
+        if len(check) == len(names):
+            yield check
 
 
-async def _until_ready(url: str, key: str, pair: tuple[str | None, str | None, str]) -> None:
+def _wait_until_judged(address: tuple[str, int], request: bytes) -> None:
     deadline = time.monotonic() + READY_SECONDS
-    told = _Told()
-    async with _session(key) as session:
-        while time.monotonic() < deadline:
-            told = _Told()
-            await _check(session, url, pair, time.monotonic(), told)
-            if not told.degraded and not told.errors:
-                return
-            await asyncio.sleep(0.2)
-    raise Problem("the counter is not ready", f"{dict(told.degraded)} {dict(told.errors)}")
-
-
-async def _ask(
-    url: str,
-    key: str,
-    pairs: Sequence[tuple[str | None, str | None, str]],
-    seconds: int,
-    told: _Told,
-) -> None:
-    """Asks when each check is due, whatever became of those before."""
-    running: set[asyncio.Task[None]] = set()
-    async with _session(key) as session:
-        start = time.monotonic()
-        for index in range(CHECKS_PER_SECOND * seconds):
-            due = start + index / CHECKS_PER_SECOND
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-            pair = pairs[index % len(pairs)]
-            task = asyncio.ensure_future(_check(session, url, pair, due, told))
-            running.add(task)
-            task.add_done_callback(running.discard)
-        if running:
-            await asyncio.wait(running)
-
-
-async def _check(
-    session: aiohttp.ClientSession,
-    url: str,
-    pair: tuple[str | None, str | None, str],
-    due: float,
-    told: _Told,
-) -> None:
-    payer, payee, amount = pair
-    body = {"amount": amount, "payer_account": payer, "payee_account": payee}
-    try:
-        async with session.post(url, json=body) as answer:
-            content = await answer.json(content_type=None)
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        told.errors[type(error).__name__] += 1
-        return
-    if answer.status != 200:
-        told.errors[str(answer.status)] += 1
-        return
-    told.latencies_ms.append((time.monotonic() - due) * 1000)
-    told.verdicts[content["verdict"]] += 1
-    told.degraded.update(content["degraded_because"][:1])
-
-
-def _session(key: str) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        headers={"Authorization": f"Bearer {key}"}, connector=aiohttp.TCPConnector(limit=0)
-    )
+    while time.monotonic() < deadline:
+        tellers = Tellers(address)
+        tellers.ask([request], 1, 1)
+        (answer,) = tellers.answered
+        if answer.status == 200 and not answer.told["degraded"]:
+            return
+        time.sleep(0.2)
+    raise Problem("the counter is not ready", answer.body.decode(errors="replace"))
 
 
 @contextmanager
@@ -223,10 +252,10 @@ def _stream(
     log = folder / "simulate.log"
     options = ("--history", HISTORY, "--rate", STREAM_PER_SECOND, "--seed", SEED)
     command = [sys.executable, "-m", "sluicegate", "simulate", "--broker", broker.bootstrap]
-    environment = {**os.environ, f"{ENVIRONMENT_PREFIX}TOPICS__PREFIX": PREFIX}
+    environment = {**os.environ, f"{ENVIRONMENT_PREFIX}TOPICS__PREFIX": "counter-"}
     with log.open("ab") as output:
         sending = subprocess.Popen(
-            [*command, *map(str, options), "--for", str(seconds + 120)],
+            [*command, *map(str, options), "--for", str(seconds + 150)],
             env=environment, stdout=output, stderr=output,
         )  # fmt: skip
     try:
@@ -235,27 +264,15 @@ def _stream(
             if sending.poll() is not None or time.monotonic() > deadline:
                 raise Problem("the stream did not begin", log.read_text(encoding="utf-8"))
             time.sleep(0.1)
-        time.sleep(WARM_SECONDS)
         yield sending
     finally:
         sending.terminate()
         sending.wait(10)
 
 
-def _routed(port: int) -> float:
+def _routed(settings: Settings) -> float:
     """Transactions that the router has read."""
-    with urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+    with urlopen(f"http://127.0.0.1:{settings.router.metrics_port}/metrics") as page:
         text: str = page.read().decode()
     found = re.search(r"^sluicegate_router_transactions_total (\S+)", text, re.MULTILINE)
     return float(found[1]) if found else 0.0
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

@@ -27,6 +27,7 @@ from sluicegate.operations.demo_stage import (
     Bank,
     alerts_stored,
     child_environment,
+    counter_key,
     demo_settings,
     remove_topics,
 )
@@ -36,7 +37,7 @@ from sluicegate.operations.logs import start_logging
 from sluicegate.operations.parts import stop_on_signals
 from sluicegate.operations.stage import Stage, set_stage
 from sluicegate.operations.supervisor import CRASH_LOOP_DEATHS, Supervisor
-from sluicegate.operations.up import BROKER_STOP_SECONDS, environment_of, part_stages
+from sluicegate.operations.up import BROKER_STOP_SECONDS, counter_plan, environment_of, part_stages
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import wait_for_broker
 from sluicegate.streaming.topics import create_topics
@@ -160,6 +161,7 @@ class _Demo:
         if self._stop.is_set():
             return None
         self._supervisor.release("liaison")
+        self._open_counter()
         self._watch_while("backlog", lambda: not self._watch.has_caught_up())
         if not self._stop.is_set():
             self._caught_up_at = time.monotonic()
@@ -185,15 +187,20 @@ class _Demo:
         """The worker first, who takes longest; the others when there is something for them."""
         create_topics(self._settings, bootstrap)
         self._bank.open(bootstrap)
-        stages = part_stages(
-            self._settings,
-            bootstrap,
-            log_dir=self._stage.folder,
-            extra=child_environment(self._stage),
+        folder, extra = self._stage.folder, child_environment(self._stage)
+        stages = part_stages(self._settings, bootstrap, log_dir=folder, extra=extra)
+        stages[0].append(counter_plan(self._settings, bootstrap, 1, log_dir=folder, extra=extra))
+        self._supervisor = running.enter_context(
+            Supervisor(stages, held=("router", "liaison", "counter"))
         )
-        self._supervisor = running.enter_context(Supervisor(stages, held=("router", "liaison")))
         self._watch = Watch(self._settings, bootstrap)
         running.callback(self._watch.close)
+
+    def _open_counter(self) -> None:
+        key = counter_key(self._settings)
+        self._supervisor.release("counter")
+        address = f"http://127.0.0.1:{self._settings.counter.port}/counter"
+        self._view.say(f"the counter: {address} with the key {key}")
 
     def _start_auditor(self, running: ExitStack, bootstrap: str) -> Auditor:
         self._auditor = Auditor(self._stage, self._settings, bootstrap)

@@ -8,11 +8,14 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from typing import IO, Any, Final
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from sluicegate.counter.database import open_counter_database
+from sluicegate.counter.keys import Scope, create_key
 from sluicegate.operations.bank_orders import GO_LIVE, Orders, Told
 from sluicegate.operations.broker import free_port
 from sluicegate.operations.stage import Stage
@@ -32,20 +35,36 @@ def demo_settings(settings: Settings, stage: Stage, prefix: str) -> Settings:
     topics: dict[str, Any] = {"prefix": prefix}
     if not prefix:
         topics |= {"replication": 1, "min_insync_replicas": 1}
-    ports = _free_ports(3)
+    ports = _free_ports(5)
     changes: dict[str, dict[str, Any]] = {
         "topics": topics,
         "router": {"metrics_port": ports[0]},
-        "worker": {"metrics_port": ports[1], "web_port": 0, "web_bind": "127.0.0.1"},
+        "worker": {"metrics_port": ports[1], "web_port": ports[3], "web_bind": "127.0.0.1"},
         "liaison": {
             "metrics_port": ports[2],
             "group": f"{prefix}{settings.liaison.group}",
             "database_url": f"sqlite:///{stage.database}",
         },
+        "counter": {
+            "bind": "127.0.0.1",
+            "port": ports[4],
+            "workers": f"127.0.0.1:{ports[3]}",
+            "metrics_port": 0,
+            "database_url": f"sqlite:///{stage.folder / 'counter.db'}",
+        },
         "metrics": {"bind": "127.0.0.1"},
     }
     changed = settings.changed(**changes)
     return changed if prefix else changed.model_copy(update={"broker": BrokerSettings()})
+
+
+def counter_key(settings: Settings) -> str:
+    """A new key to the demo's counter, for everything."""
+    engine = open_counter_database(settings.counter.url)
+    try:
+        return create_key(engine, "demo", frozenset(Scope), datetime.now(UTC))
+    finally:
+        engine.dispose()
 
 
 def child_environment(stage: Stage) -> dict[str, str]:

@@ -94,14 +94,29 @@ def part_stages(
     ]
 
 
-def counter_plan(settings: Settings, bootstrap: str, workers: int) -> Plan:
-    """The counter, which asks the workers of this machine unless others are configured."""
+def counter_plan(
+    settings: Settings,
+    bootstrap: str,
+    workers: int,
+    *,
+    log_dir: Path | None = None,
+    extra: Mapping[str, str] | None = None,
+) -> Plan:
+    """The counter, which asks the workers of this machine unless others are configured.
+
+    `log_dir` and `extra` are as of `part_stages`.
+    """
     asked, port = settings.counter.workers, settings.worker.web_port
     if asked == CounterSettings().workers and port:
         asked = ",".join(f"127.0.0.1:{port + index}" for index in range(workers))
     own = settings.changed(counter={"workers": asked}, broker={"bootstrap": bootstrap})
-    command = (sys.executable, "-m", "sluicegate.cli", "counter")
-    return Plan("counter", command, environment_of(own), stop_seconds=ROUTER_STOP_SECONDS)
+    return Plan(
+        name="counter",
+        command=(sys.executable, "-m", "sluicegate.cli", "counter"),
+        environment={**environment_of(own), **(extra or {})},
+        log_file=log_dir / "counter.log" if log_dir else None,
+        stop_seconds=ROUTER_STOP_SECONDS,
+    )
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
