@@ -121,17 +121,24 @@ class Tellers:
             part = connection.socket.recv(READ_BYTES)
         except OSError:
             part = b""
-        connection.read += part
-        answer = connection.answer() if part else (0, b"")
-        if answer is None:
+        if not part:
+            self._lost(connection)
             return
-        now = time.monotonic()
-        self.answered.append(Answered(connection.due, connection.sent, now, *answer))
-        if part:
+        connection.read += part
+        answer = connection.answer()
+        if answer is not None:
+            now = time.monotonic()
+            self.answered.append(Answered(connection.due, connection.sent, now, *answer))
             self._free.append(connection)
+
+    def _lost(self, connection: _Connection) -> None:
+        self._selector.unregister(connection.socket)
+        connection.socket.close()
+        if connection in self._free:  # it rested: nobody waits for it
+            self._free.remove(connection)
         else:
-            self._selector.unregister(connection.socket)
-            connection.socket.close()
+            now = time.monotonic()
+            self.answered.append(Answered(connection.due, connection.sent, now, 0, b""))
 
 
 def request_of(
