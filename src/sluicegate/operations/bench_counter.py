@@ -76,28 +76,43 @@ def run_counter_bench(
         console.print(f"{HISTORY:,} transactions of history, then {STREAM_PER_SECOND:,} a second")
         sending = stack.enter_context(_stream(broker, folder, seconds))
         Tellers(address).ask(asked, CHECKS_PER_SECOND, WARM_SECONDS)
-        pids = {each: supervisor.pid(each) for each in ("router", "counter")}
-        victim = supervisor.pid("worker-0")
-        if not kills:
-            pids["worker"] = victim
-        pids |= {"broker": broker.pid, "stream": sending.pid, "checks": os.getpid()}
-        used, machine_used, routed = cpu_seconds(pids), _machine_seconds(), _routed(own)
-        tellers, began = Tellers(address), time.monotonic()
-        if kills and victim is not None:
-            threading.Timer(seconds / 3, os.kill, (victim, signal.SIGKILL)).start()
-        tellers.ask(asked, CHECKS_PER_SECOND, seconds)
-        lasted = time.monotonic() - began
-        cores = _a_second(used, cpu_seconds(pids), lasted)
-        cores |= _a_second(machine_used, _machine_seconds(), lasted)
-        cores["others"] = (psutil.cpu_count() or 1) - sum(cores.values())
-        stream_tx_s = (_routed(own) - routed) / lasted
-    result = _result(tellers.answered, seconds, stream_tx_s, cores)
-    if kills:
-        result["after_kill"] = _after_kill(tellers.answered, began + seconds / 3)
+        pids = {
+            "router": supervisor.pid("router"),
+            "counter": supervisor.pid("counter"),
+            "worker": supervisor.pid("worker-1" if kills else "worker-0"),
+            "broker": broker.pid,
+            "stream": sending.pid,
+            "checks": os.getpid(),
+        }
+        victim = supervisor.pid("worker-0") if kills else None
+        result = _measured(own, asked, pids, seconds, victim)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     Console().print_json(data=result)
     console.print(f"written to {out}")
+
+
+def _measured(
+    settings: Settings,
+    asked: Sequence[bytes],
+    pids: dict[str, int | None],
+    seconds: int,
+    victim: int | None,
+) -> dict[str, Any]:
+    """Asks for so long, and says what came of it; `victim` is killed after a third of the time."""
+    used, machine_used, routed = cpu_seconds(pids), _machine_seconds(), _routed(settings)
+    tellers, began = Tellers(("127.0.0.1", settings.counter.port)), time.monotonic()
+    if victim is not None:
+        threading.Timer(seconds / 3, os.kill, (victim, signal.SIGKILL)).start()
+    tellers.ask(asked, CHECKS_PER_SECOND, seconds)
+    lasted = time.monotonic() - began
+    cores = _a_second(used, cpu_seconds(pids), lasted)
+    cores |= _a_second(machine_used, _machine_seconds(), lasted)
+    cores["others"] = (psutil.cpu_count() or 1) - sum(cores.values())
+    result = _result(tellers.answered, seconds, (_routed(settings) - routed) / lasted, cores)
+    if victim is not None:
+        result["after_kill"] = _after_kill(tellers.answered, began + seconds / 3)
+    return result
 
 
 # What came of it.
