@@ -1,6 +1,6 @@
 # Needs Python 3.11 to 3.13 and make; everything else is fetched into .venv and the user's cache.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-counter torture fuzz
+.PHONY: help setup demo test test-monitoring check bench bench-counter torture fuzz
 BIN := .venv/bin
 
 # A recipe ends in exec, so that Ctrl-C reaches the program itself and make adds nothing to it.
@@ -11,6 +11,7 @@ help:
 	@echo '             FOR=30 REPORT=demo.json  for 30 s without a terminal, books as JSON'
 	@echo '             SEED=7 RATE=2000 BROKER=host:port'
 	@echo 'make test    all tests, those on a real broker included; PYTEST_ARGS="-k money -x"'
+	@echo 'make test-monitoring  rules, dashboards, and a pipeline under a real Prometheus'
 	@echo 'make check   ruff, mypy, import-linter, compose schema, hadolint'
 	@echo 'make bench   measure throughput and latency; REPORT=bench.json SHORT=1'
 	@echo 'make bench-counter  200 checks a second beside 5,000 transactions; REPORT=file.json FOR=60'
@@ -29,6 +30,10 @@ demo: setup
 
 test: setup
 	@exec $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-monitoring: setup
+	@exec $(BIN)/python -m pytest tests/operations/test_metrics.py tests/operations/test_monitoring.py \
+	    tests/operations/test_status.py tests/system/test_seen_from_outside.py $(PYTEST_ARGS)
 
 check: setup
 	$(BIN)/ruff check

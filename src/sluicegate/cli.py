@@ -372,8 +372,16 @@ def bench(
     kills: Annotated[
         bool, typer.Option("--kill", help="With --counter: kill one of two workers meanwhile.")
     ] = False,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="What the figures cost the worker.")
+    ] = False,
 ) -> None:
     """Measure throughput, latency and memory of the pipeline on this machine."""
+    if metrics:
+        from sluicegate.operations.bench_metrics import run_metrics_bench
+
+        run_metrics_bench(settings_of(context), report=report)
+        return
     if counter_seconds is not None:
         from sluicegate.operations.bench_counter import run_counter_bench
 

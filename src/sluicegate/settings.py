@@ -276,6 +276,26 @@ class MetricsSettings(Section):
     """A router or worker further behind in event time says at `/readyz` that it is not ready."""
 
 
+class LogSettings(Section):
+    """What each part says of what happens, a line each, to stderr."""
+
+    format: Literal["auto", "json", "text"] = "auto"
+    """`json`, `text`, or `auto`: text where stderr is a terminal, else JSON."""
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least that is said: `DEBUG`, `INFO`, `WARNING` or `ERROR`."""
+    levels: str = Field(default="", pattern=r"^([A-Za-z0-9_.]+=[A-Z]+(,|$))*$")
+    """Other levels for some modules: `sluicegate.streaming=DEBUG,kafka=INFO`."""
+
+
+class TracingSettings(Section):
+    """OpenTelemetry traces of the counter's checks; they need the extra `tracing`."""
+
+    endpoint: str = ""
+    """Where they are sent, OTLP over HTTP: `http://collector:4318/v1/traces`; empty: nowhere."""
+    share: float = Field(default=1.0, ge=0, le=1)
+    """Share of the checks that are traced."""
+
+
 def _default_database(name: str) -> str:
     return f"sqlite:///{platformdirs.user_state_path('sluicegate', appauthor=False) / name}"
 
@@ -299,6 +319,8 @@ class Settings(BaseSettings):
     liaison: LiaisonSettings = LiaisonSettings()
     counter: CounterSettings = CounterSettings()
     metrics: MetricsSettings = MetricsSettings()
+    logs: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
 
     def changed(self, **sections: Mapping[str, Any]) -> Self:
         """The same settings but for these fields, by section; they are not checked again."""

@@ -117,6 +117,15 @@ def test_a_whitelist_suppresses_the_patterns_it_names() -> None:
     assert judged(memory, out("A", "X"), NAMED) == 0.5
 
 
+def test_it_is_counted_where_a_whitelist_changed_a_score() -> None:
+    memory = AccountMemory(5)
+    memory.direct(directive(whitelist(patterns=("above-a-thousand",))))
+    memory.judge(records([out("A", "X")]), NAMED)
+    assert memory.suppressed_legs == 0  # asked, not stepped
+    memory.step(records([out("A", "X"), out("B", "X")]), NAMED, partition=0, log_offset=0)
+    assert memory.suppressed_legs == 1
+
+
 def test_a_whitelisted_pair_is_that_pair_alone() -> None:
     memory = AccountMemory(5)
     memory.direct(directive(whitelist(other="X")))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from ruamel.yaml import YAML
 
 from sluicegate.operations.broker import PROPERTIES
 from sluicegate.operations.jars import read_lock
-from sluicegate.operations.metrics import METRICS
 from sluicegate.settings import ENVIRONMENT_PREFIX, PATH_VARIABLE, known_keys
 
 ROOT = Path(__file__).parents[2]
@@ -127,22 +125,6 @@ def test_prometheus_asks_every_part_at_its_port(services: dict[str, Service]) ->
     for part, port in OWN_PARTS.items():
         environment = services[part]["environment"]
         assert environment[f"SLUICEGATE_{part.upper()}__METRICS_PORT"] == port
-
-
-def test_the_dashboard_asks_only_for_figures_that_exist() -> None:
-    path = ROOT / "config" / "grafana" / "dashboards" / "sluicegate.json"
-    queries = [
-        target["expr"]
-        for panel in json.loads(path.read_text("utf-8"))["panels"]
-        for target in panel["targets"]
-    ]
-    asked = {
-        name.removesuffix("_bucket")
-        for query in queries
-        for name in re.findall(r"sluicegate_\w+", query)
-    }
-    assert asked
-    assert asked <= {metric.name for metric in METRICS}
 
 
 def test_files_that_are_mounted_or_copied_exist(services: dict[str, Service]) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import logging
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,12 +42,13 @@ from sluicegate.counter.verdict import Verdict
 from sluicegate.domain.refusal import Refused
 from sluicegate.domain.transaction import Rules
 from sluicegate.judging.patterns import load_patterns
-from sluicegate.operations.logs import mask_account
+from sluicegate.operations.logs import event_log, mask_account
 from sluicegate.operations.metrics import Metrics
 from sluicegate.operations.readiness import Readiness
+from sluicegate.operations.tracing import Tracing
 from sluicegate.settings import Settings
 
-log = logging.getLogger(__name__)
+events = event_log(__name__)
 
 RETRY_SECONDS: Final = 1
 TELL_SECONDS: Final = 0.5
@@ -89,6 +89,7 @@ class CounterService:
             metrics.counter("sluicegate_counter_checks_total", verdict=verdict.value)
         for why in WHYS:
             metrics.counter("sluicegate_counter_degraded_total", why=why)
+        self._tracing = Tracing(settings.tracing, "counter")
         self._in_flight = 0
         self._loops: list[asyncio.Task[None]] = []
 
@@ -115,6 +116,7 @@ class CounterService:
         await self._owners.close()
         await asyncio.to_thread(self._journal.stop)
         await asyncio.to_thread(self._referrals.stop)
+        await asyncio.to_thread(self._tracing.close)
 
     async def _keep_telling(self) -> None:
         """Says again and again whether checks can be judged."""
@@ -146,8 +148,14 @@ class CounterService:
         with self._admitted():
             intended = self._read(asked)
             deadline = began + self.settings.deadline_ms / 1000
-            checked = await check_all(self._owners, self.rulebook, intended, began, deadline)
-            told = await self._kept(key, checked, idempotency_key)
+            span, checks = self._tracing.span, intended[0].check_id
+            with span("check", check=checks, count=len(intended)):
+                with span("judge"):
+                    checked = await check_all(
+                        self._owners, self.rulebook, intended, began, deadline
+                    )
+                with span("audit"):
+                    told = await self._kept(key, checked, idempotency_key)
         for each in told:
             self._note(each)
         self._seconds.observe(time.monotonic() - began)
@@ -247,12 +255,14 @@ class CounterService:
         for why in told.degraded_because:
             self._metrics.counter("sluicegate_counter_degraded_total", why=why).inc()
         if told.degraded or told.verdict != "allow":
-            log.info(
-                "check %s: %s %s%s",
-                told.check_id,
-                told.verdict,
-                ", ".join(mask_account(side.account) for side in told.sides),
-                f" degraded: {', '.join(told.degraded_because)}" if told.degraded else "",
+            events.info(
+                "check answered",
+                trace=told.check_id,
+                verdict=told.verdict.value,
+                score=round(told.score, 3),
+                accounts=[mask_account(side.account) for side in told.sides],
+                degraded_because=list(told.degraded_because),
+                took_ms=told.took_ms,
             )
 
     # What became of checks.

@@ -91,14 +91,14 @@ def case_id(account: str, first_alert: str) -> str:
 
 def group_alerts(
     session: Session, alerts: Sequence[Alert], received_at: datetime, rules: CaseRules
-) -> None:
-    """Adds alerts that are new, in their order, to the cases of their accounts.
+) -> dict[str, str]:
+    """Adds alerts that are new, in their order, to the cases of their accounts; ids by alert's.
 
     Belongs to the database transaction in which the alerts are stored, so that each is in one case
     exactly.
     """
     if not alerts:
-        return
+        return {}
     current = _latest(session, {alert.account for alert in alerts})
     cut_off = _cut_off(session, received_at, rules.capacity)
     links = []
@@ -116,6 +116,7 @@ def group_alerts(
         links.append({"alert_id": alert.id, "case_id": case.id})
     session.flush()
     session.execute(insert(CaseAlertRow), links)
+    return {link["alert_id"]: link["case_id"] for link in links}
 
 
 def _opened(alert: Alert, received_at: datetime) -> CaseRow:

@@ -9,7 +9,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from threading import Event
 
@@ -38,12 +38,14 @@ from sluicegate.liaison.dead_letters import (
     Record,
     Unreadable,
 )
+from sluicegate.operations.logs import event_log
 from sluicegate.operations.metrics import Metrics, Part, serve_metrics
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import kafka_python_config, wait_for_broker
 from sluicegate.streaming.topics import Topics
 
 log = logging.getLogger(__name__)
+events = event_log(__name__)
 
 POLL_MS = 100
 BATCH_RECORDS = 500
@@ -63,6 +65,8 @@ class Outcome:
     new: tuple[Alert, ...]
     repeats: int
     dead: tuple[DeadLetter, ...]
+    cases: Mapping[str, str] = field(default_factory=dict)
+    """Of the new ones: the case by the alert's id."""
 
 
 def read_alert(value: bytes | None) -> Alert | tuple[Unreadable, str]:
@@ -99,8 +103,10 @@ def take_batch(
             case (reason, detail):
                 dead.append(DeadLetter(record, reason, detail))
 
+    cases: dict[str, str] = {}
+
     def group(session: Session, new: Sequence[Alert]) -> None:
-        group_alerts(session, new, received_at, rules)
+        cases.update(group_alerts(session, new, received_at, rules))
 
     stored = store_alerts(engine, [alert for _, alert in alerts], received_at, group)
     dead += [
@@ -110,7 +116,7 @@ def take_batch(
     ]
     # Behind the database: a database that is away for an hour must not repeat these for an hour.
     dead_letters.send(dead)
-    return _outcome([alert for _, alert in alerts], stored, dead)
+    return _outcome([alert for _, alert in alerts], stored, dead, cases)
 
 
 def run_liaison(settings: Settings, bootstrap: str, stop: Event) -> None:
@@ -271,6 +277,8 @@ class _Loop:
         age = self._metrics.histogram("sluicegate_stage_seconds", stage="alert_stored")
         now = time.time()
         for alert in outcome.new:
+            case = outcome.cases.get(alert.id)
+            events.info("alert stored", trace=alert.transaction_id, alert=alert.id, case=case)
             age.observe(max(0.0, now - alert.recorded_at.timestamp()))
 
     def _show_lag(self, batch: Mapping[TopicPartition, Sequence[Record]]) -> None:
@@ -283,12 +291,17 @@ class _Loop:
                 lag.set(max(0, end - part[-1].offset - 1))
 
 
-def _outcome(alerts: Sequence[Alert], stored: Stored, dead: Sequence[DeadLetter]) -> Outcome:
+def _outcome(
+    alerts: Sequence[Alert],
+    stored: Stored,
+    dead: Sequence[DeadLetter],
+    cases: Mapping[str, str],
+) -> Outcome:
     # An id twice in one batch is new once.
     first = {alert.id: alert for alert in reversed(alerts)}
     new = tuple(alert for alert in first.values() if alert.id in stored.new)
     refused = sum(1 for each in dead if each.reason is Unreadable.NOT_STORABLE)
-    return Outcome(new, len(alerts) - len(new) - refused, tuple(dead))
+    return Outcome(new, len(alerts) - len(new) - refused, tuple(dead), cases)
 
 
 def _prepare_database(settings: Settings, engine: Engine, stop: Event) -> None:

@@ -166,6 +166,7 @@ class _Demo:
         if not self._stop.is_set():
             self._caught_up_at = time.monotonic()
             self._bank.go_live()
+        self._say_where()
         self._watch_while("live", lambda: not self._is_over())
         return self._finish(auditor)
 
@@ -219,6 +220,14 @@ class _Demo:
         if self._broker.pid is not None:
             self._stage.guard.kill_later(self._broker.pid)  # before the folder is removed
         return self._broker.bootstrap
+
+    def _say_where(self) -> None:
+        """Where the figures of the parts are, for those who want to look on."""
+        settings, bind = self._settings, self._settings.metrics.bind
+        parts = (settings.router, settings.worker, settings.liaison)
+        at = [f"{bind}:{part.metrics_port}" for part in parts]
+        self._view.say(f"figures: {', '.join(f'http://{each}/metrics' for each in at)}")
+        self._view.say(f"or: sluicegate status {' '.join(f'--at {each}' for each in at)}")
 
     # The performance.
 

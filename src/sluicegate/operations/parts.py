@@ -40,7 +40,8 @@ def run_part(part: Part, settings: Settings, bootstrap: str) -> None:
     Raises:
         Problem: It cannot start, or something failed.
     """
-    start_logging(f"worker {settings.worker.slot}" if part is Part.WORKER else part)
+    name = f"worker {settings.worker.slot}" if part is Part.WORKER else part.value
+    start_logging(name, settings=settings.logs)
     if part is not Part.COUNTER:  # it answers without one, and sends its alerts later
         wait_for_broker(settings, bootstrap, log.warning)
     # Each loads much that the others do not need.

@@ -38,7 +38,7 @@ def run_up(settings: Settings, workers: int) -> None:
     Raises:
         Problem: The broker or the topics cannot be used from the start.
     """
-    start_logging("up")
+    start_logging("up", settings=settings.logs)
     if settings.broker.is_embedded:
         fetch_jars()  # may take its time, and Ctrl-C just ends it
     stop = stop_on_signals()
