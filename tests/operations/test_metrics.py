@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from sluicegate.errors import Problem
+from sluicegate.operations.health import is_alive
 from sluicegate.operations.metrics import (
     METRICS,
     SECONDS_BUCKETS,
@@ -96,6 +97,9 @@ def test_a_part_says_whether_it_is_alive_and_ready_and_why_not(
         assert answer(page.port, "/healthz")[0] == 200
         monkeypatch.setattr("time.monotonic", lambda: now + DEAD_SECONDS + 10)
         assert answer(page.port, "/healthz")[0] == 503
+        assert not is_alive(page.port)
+        monkeypatch.undo()
+        assert is_alive(page.port)
     finally:
         monkeypatch.undo()
         page.close()

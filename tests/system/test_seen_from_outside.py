@@ -24,6 +24,8 @@ from tests.system.test_counter import _free_ports
 from tests.system.traffic import Town
 from tools.dashboards import DASHBOARDS
 
+from sluicegate.streaming.alert_lines import LINES_A_SECOND
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -186,6 +188,24 @@ def test_what_comes_in_is_seen_as_it_is(watched: Watched) -> None:
         watched.until(f'sluicegate_worker_alerts_total{{measure="{measure.value}"}}', count)
     reasons = sum(len(alert.reasons) for alert in alerts)
     watched.until("sum(sluicegate_worker_reasons_total)", reasons)
+
+
+def test_a_trace_leads_from_the_transaction_over_its_alert_to_the_case(watched: Watched) -> None:
+    said = "".join(part.said() for part in watched.pipeline._parts)
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    alerts = watched.pipeline.alerts().values()
+    raised = 0
+    for alert in alerts:
+        own = [each for each in lines if each.get("alert") == alert.id]
+        assert {each["trace"] for each in own} == {alert.transaction_id}
+        events = {each["event"]: each for each in own}
+        assert re.fullmatch("[0-9a-f]{32}", events.pop("alert stored")["case"])
+        for event in events.values():
+            assert event["event"] == "alert raised"
+            assert event["account"].endswith(alert.account[-4:])
+            raised += 1
+        assert alert.account not in said
+    assert raised >= min(len(alerts), LINES_A_SECOND)
 
 
 def _check(watched: Watched, amount: str, **customer: Any) -> dict[str, Any]:

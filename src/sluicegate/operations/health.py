@@ -14,7 +14,7 @@ from sluicegate.settings import load_settings
 TIMEOUT_SECONDS = 2.0
 
 
-def answers(port: int) -> bool:
+def is_alive(port: int) -> bool:
     """Whether a part on that port of this machine says that it is alive."""
     connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     try:
@@ -34,7 +34,7 @@ def main() -> int:
         sys.stderr.write(f"{problem}\n")
         return 1
     parts = (settings.router, settings.worker, settings.liaison, settings.counter)
-    return 0 if any(answers(part.metrics_port) for part in parts) else 1
+    return 0 if any(is_alive(part.metrics_port) for part in parts) else 1
 
 
 if __name__ == "__main__":
