@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -109,6 +110,28 @@ def test_partitions_without_a_worker_holes_and_unequal_patterns_are_problems(
         "the log of partition 1 has a hole",
         "workers judge by different pattern sets",
     ]
+
+
+def test_every_worker_behind_one_name_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = serve_metrics(Metrics(Part.WORKER), "127.0.0.1", 0)
+    second = serve_metrics(Metrics(Part.WORKER), "127.0.0.2", first.port)
+    usual = socket.getaddrinfo
+    hosts = ("127.0.0.1", "127.0.0.2")
+    monkeypatch.setattr(
+        "socket.getaddrinfo",
+        lambda host, *rest: [
+            found
+            for each in (hosts if host == "worker" else (host,))
+            for found in usual(each, *rest)
+        ],
+    )
+    try:
+        status = take_status(SETTINGS, [parse_address(f"worker:{first.port}")])
+    finally:
+        first.close()
+        second.close()
+    assert [part.address for part in status.parts] == [f"{host}:{first.port}" for host in hosts]
+    assert {part.state for part in status.parts} == {"not ready"}
 
 
 @pytest.mark.parametrize("text", ["9402", "host:", ":1", "host:70000", "host:x"])

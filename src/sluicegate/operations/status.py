@@ -1,10 +1,11 @@
 """Whether money is being watched: all parts asked, their figures put together, what is wrong."""
 
 import json
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPException
 from typing import Any, Final, Literal
 
@@ -127,7 +128,8 @@ def take_status(settings: Settings, addresses: Sequence[Address] = ()) -> Status
     Raises:
         Problem: see `usual_addresses`.
     """
-    asked = list(addresses) or usual_addresses(settings)
+    named = list(addresses) or usual_addresses(settings)
+    asked = [each for address in named for each in _resolved(address)]
     with ThreadPoolExecutor(max_workers=8) as pool:
         first = list(pool.map(_ask, asked))
         if not addresses:
@@ -135,6 +137,16 @@ def take_status(settings: Settings, addresses: Sequence[Address] = ()) -> Status
         time.sleep(BETWEEN_SECONDS)
         second = list(pool.map(_ask, [each.address for each in first]))
     return status_of(first, second, settings.topics.partitions, time.time())
+
+
+def _resolved(address: Address) -> list[Address]:
+    """All addresses behind a name: several workers can stand behind one."""
+    try:
+        found = socket.getaddrinfo(address.host, address.port, socket.AF_INET, socket.SOCK_STREAM)
+    except OSError:  # asked under its name, it says that it is away
+        return [address]
+    hosts = sorted({str(each[4][0]) for each in found})
+    return [replace(address, host=host) for host in hosts]
 
 
 def _further_workers(answers: Sequence[_Answer]) -> Iterator[_Answer]:
@@ -187,7 +199,12 @@ def status_of(
         measures=_above_zero(now.by("measure", "sluicegate_worker_alerts_total")),
         patterns=_above_zero(now.by("pattern", "sluicegate_worker_reasons_total")),
         refusals=_above_zero(now.by("reason", "sluicegate_router_refused_total")),
-        lag_seconds=now.by("partition", "sluicegate_worker_lag_seconds"),
+        lag_seconds=dict(
+            sorted(
+                now.by("partition", "sluicegate_worker_lag_seconds").items(),
+                key=lambda pair: int(pair[0]),
+            )
+        ),
         pattern_sets=sets,
     )
     return _with_problems(status, now, partitions)
@@ -261,10 +278,7 @@ def _figures(before: Readings, now: Readings, seconds: float, at: float) -> dict
 
 
 def _with_problems(status: Status, now: Readings, partitions: int) -> Status:
-    return Status(
-        **{name: getattr(status, name) for name in Status.__slots__ if name != "problems"},
-        problems=tuple(_problems(status, now, partitions)),
-    )
+    return replace(status, problems=tuple(_problems(status, now, partitions)))
 
 
 def _problems(status: Status, now: Readings, partitions: int) -> Iterator[str]:
