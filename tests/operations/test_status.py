@@ -28,6 +28,11 @@ PARTITIONS = 2
 SETTINGS = Settings().changed(topics={"partitions": PARTITIONS})
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sluicegate.operations.status.BETWEEN_SECONDS", 0.02)
+
+
 @pytest.fixture
 def parts() -> dict[Part, Metrics]:
     """A part of each kind that does its work."""

@@ -224,7 +224,7 @@ class _Demo:
     def _say_where(self) -> None:
         """Where the figures of the parts are, for those who want to look on."""
         settings, bind = self._settings, self._settings.metrics.bind
-        parts = (settings.router, settings.worker, settings.liaison)
+        parts = (settings.router, settings.worker, settings.liaison, settings.counter)
         at = [f"{bind}:{part.metrics_port}" for part in parts]
         self._view.say(f"figures: {', '.join(f'http://{each}/metrics' for each in at)}")
         self._view.say(f"or: sluicegate status {' '.join(f'--at {each}' for each in at)}")

@@ -35,7 +35,7 @@ def demo_settings(settings: Settings, stage: Stage, prefix: str) -> Settings:
     topics: dict[str, Any] = {"prefix": prefix}
     if not prefix:
         topics |= {"replication": 1, "min_insync_replicas": 1}
-    ports = _free_ports(5)
+    ports = _free_ports(6)
     changes: dict[str, dict[str, Any]] = {
         "topics": topics,
         "router": {"metrics_port": ports[0]},
@@ -49,7 +49,7 @@ def demo_settings(settings: Settings, stage: Stage, prefix: str) -> Settings:
             "bind": "127.0.0.1",
             "port": ports[4],
             "workers": f"127.0.0.1:{ports[3]}",
-            "metrics_port": 0,
+            "metrics_port": ports[5],
             "database_url": f"sqlite:///{stage.folder / 'counter.db'}",
         },
         "metrics": {"bind": "127.0.0.1"},

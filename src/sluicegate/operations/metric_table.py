@@ -46,7 +46,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(EVERY, GAUGE, "sluicegate_build_info", "1", "version that runs", ("version", "part")),
     Metric(EVERY, GAUGE, "sluicegate_ready", "0 or 1", "1 while `/readyz` says that the part does its work", alerts=("PartNotReady",)),
     Metric(EVERY, GAUGE, "sluicegate_restarts", "starts", "how often the supervisor had to start this part again; rising: it does not stay up", alerts=("CrashLoop",)),
-    Metric(EVERY, HISTOGRAM, "sluicegate_stage_seconds", "seconds", "age of the source record when a stage was done with it: routed, departure_judged, arrival_judged (the first record of each batch stands for it), alert_sent, alert_stored", ("stage",)),
+    Metric(EVERY, HISTOGRAM, "sluicegate_stage_seconds", "seconds", "age of the source record when a stage was done with it: routed, departure_judged, arrival_judged (the first record of each delivery stands for it), alert_sent, alert_stored", ("stage",)),
 
     Metric(ROUTER, GAUGE, "sluicegate_router_active", "0 or 1", "1 while this router routes; of those that stand by 0"),
     Metric(ROUTER, COUNTER, "sluicegate_router_transactions_total", "records", "read from transactions: departures + repeats + refused", alerts=("NoTransactions", "DeadLettersRising", "AlertFlood", "AlertDrought")),

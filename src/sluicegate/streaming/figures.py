@@ -2,21 +2,24 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from sluicegate.domain.alert import Alert
 from sluicegate.domain.measure import Measure
 from sluicegate.domain.refusal import Refusal
 from sluicegate.judging.patterns import PatternSet
+from sluicegate.memory.accounts import Records
 from sluicegate.memory.row import ARRIVAL, FLAG_OUTSIDE
 from sluicegate.operations.metrics import Metrics
 from sluicegate.streaming.lead import Lead
 from sluicegate.streaming.partition import Applied, Partition
 from sluicegate.streaming.sources import SourceReader
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter
 
 USUAL_LAG_SECONDS: Final = 60.0
 OF_PARTITIONS: Final = tuple(
@@ -98,8 +101,7 @@ def _too_far_behind(seconds: Mapping[int, float], most: float) -> list[str]:
 class _Turn:
     """What the messages of one delivery came to: shown when it is over, not for each message."""
 
-    departures: int = 0
-    arrivals: int = 0
+    legs: list[Records] = field(default_factory=list)
     repeats: int = 0
     late: int = 0
     too_late: int = 0
@@ -112,8 +114,6 @@ class WorkerFigures:
         self._metrics = metrics
         self._max_lag_seconds = max_lag_seconds
         self._turn = _Turn()
-        self._recorded_ms: list[npt.NDArray[np.int64]] = []
-        """Of the transactions that were judged with all their sides in this turn."""
         self._event_ms: dict[int, int] = {}
         """Running maximum of the event times applied, by partition."""
         self._departures = metrics.counter("sluicegate_worker_legs_total", side="outflow")
@@ -134,61 +134,68 @@ class WorkerFigures:
         self._repaired = metrics.counter("sluicegate_worker_gaps_repaired_total")
         self._last_alert = metrics.gauge("sluicegate_worker_last_alert_timestamp_seconds")
         self._sent_alert = metrics.histogram("sluicegate_stage_seconds", stage="alert_sent")
-        self._judged = {
-            side: metrics.histogram("sluicegate_stage_seconds", stage=stage)
-            for side, stage in ((-1, "departure_judged"), (1, "arrival_judged"))
-        }
+        self._departure_judged, self._arrival_judged = (
+            metrics.histogram("sluicegate_stage_seconds", stage=stage)
+            for stage in ("departure_judged", "arrival_judged")
+        )
         # What begins at 0 shows its first event as a rise; what begins at 1 does not.
-        for measure in Measure:
-            metrics.counter("sluicegate_worker_alerts_total", measure=measure.value)
+        self._alerts = {
+            measure.value: metrics.counter("sluicegate_worker_alerts_total", measure=measure.value)
+            for measure in Measure
+        }
+        self._reasons: dict[tuple[str, str], Counter] = {}
 
     # While the stream goes on.
 
     def applied(self, partition: int, applied: Applied) -> None:
-        """A legs message was judged and remembered."""
+        """A legs message was judged and remembered; `turn` shows it."""
         turn, legs = self._turn, applied.legs
         turn.repeats += applied.repeats
         turn.late += applied.stepped.late
         turn.too_late += applied.stepped.too_late
-        if not len(legs):
-            return
-        sides, recorded_ms = legs["side"], legs["recorded_at_ms"]
-        arrived = sides == ARRIVAL
-        arrivals = int(np.count_nonzero(arrived))
-        turn.arrivals += arrivals
-        turn.departures += len(legs) - arrivals
-        # A departure that leaves the bank, or in cash, has no arrival: its judgement is the last.
-        last = arrived | ((legs["flags"] & FLAG_OUTSIDE) != 0)
-        self._recorded_ms.append(recorded_ms[last])
-        self._event_ms[partition] = max(
-            self._event_ms.get(partition, 0),
-            min(int(legs["occurred_at_ms"][-1]), int(recorded_ms[-1])),
-        )
-        age = time.time() - float(recorded_ms[0]) / 1000
-        self._judged[int(sides[0])].observe(max(0.0, age))
+        if len(legs):
+            turn.legs.append(legs)
+            last = legs[-1]
+            event_ms = min(int(last["occurred_at_ms"]), int(last["recorded_at_ms"]))
+            self._event_ms[partition] = max(self._event_ms.get(partition, 0), event_ms)
 
     def turn(self, seconds: float) -> None:
         """One delivery of the reader took so long."""
         self._batch.observe(seconds)
         turn, self._turn = self._turn, _Turn()
-        self._departures.inc(turn.departures)
-        self._arrivals.inc(turn.arrivals)
         self._repeats.inc(turn.repeats)
         self._late.inc(turn.late)
         self._too_late.inc(turn.too_late)
-        if self._recorded_ms:
-            recorded_ms = np.concatenate(self._recorded_ms)
-            self._recorded_ms.clear()
-            self._transactions.observe_many(np.maximum(0.0, time.time() - recorded_ms / 1000))
+        if not turn.legs:
+            return
+        sides, flags, recorded_ms = (
+            np.concatenate([legs[name] for legs in turn.legs])
+            for name in ("side", "flags", "recorded_at_ms")
+        )
+        ages = np.maximum(0.0, time.time() - recorded_ms / 1000)
+        arrived = sides == ARRIVAL
+        arrivals = int(np.count_nonzero(arrived))
+        self._arrivals.inc(arrivals)
+        self._departures.inc(len(sides) - arrivals)
+        # A departure that leaves the bank, or in cash, has no arrival: its judgement is the last.
+        self._transactions.observe_many(ages[arrived | ((flags & FLAG_OUTSIDE) != 0)])
+        if arrivals:
+            self._arrival_judged.observe(ages[arrived.argmax()])
+        if arrivals < len(sides):
+            self._departure_judged.observe(ages[arrived.argmin()])
 
     def alert(self, alert: Alert) -> None:
         """An alert was sent."""
-        now = time.time()
-        counter, measure = self._metrics.counter, alert.measure.value
-        counter("sluicegate_worker_alerts_total", measure=measure).inc()
+        now, measure = time.time(), alert.measure.value
+        self._alerts[measure].inc()
         for reason in alert.reasons:
-            labels = {"pattern": reason.pattern, "measure": measure}
-            counter("sluicegate_worker_reasons_total", **labels).inc()
+            labels = (reason.pattern, measure)
+            counter = self._reasons.get(labels)
+            if counter is None:  # asked for once: a look-up costs ten times an increment
+                counter = self._reasons[labels] = self._metrics.counter(
+                    "sluicegate_worker_reasons_total", pattern=reason.pattern, measure=measure
+                )
+            counter.inc()
         self._last_alert.set(now)
         self._sent_alert.observe(max(0.0, now - alert.recorded_at.timestamp()))
 
