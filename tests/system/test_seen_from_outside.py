@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from tests.system.pipeline import COMMAND, ROOT, Pipeline
-from tests.system.test_counter import _free_ports
 from tests.system.traffic import Town
 from tools.dashboards import DASHBOARDS
 
+from sluicegate.operations.broker import free_port
 from sluicegate.streaming.alert_lines import LINES_A_SECOND
 
 if TYPE_CHECKING:
@@ -87,7 +87,10 @@ class Watched:
 @pytest.fixture(scope="module")
 def watched(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("watched")
-    *metrics, web, api, own = _free_ports(7)
+    ports_found: set[int] = set()
+    while len(ports_found) < 7:
+        ports_found.add(free_port())
+    *metrics, web, api, own = ports_found
     ports = dict(zip(PARTS, metrics, strict=True))
     sections: dict[str, dict[str, Any]] = {
         "router": {"metrics_port": ports["router"]},
