@@ -1,6 +1,6 @@
 # Needs Python 3.11 to 3.13 and make; everything else is fetched into .venv and the user's cache.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-monitoring check bench bench-counter bench-peer torture fuzz
+.PHONY: help setup demo test test-monitoring check bench bench-full bench-counter bench-peer torture fuzz
 BIN := .venv/bin
 
 # A recipe ends in exec, so that Ctrl-C reaches the program itself and make adds nothing to it.
@@ -16,6 +16,7 @@ help:
 	@echo 'make bench   measure throughput and latency; REPORT=bench.json SHORT=1'
 	@echo 'make bench-counter  200 checks a second beside 5,000 transactions; REPORT=file.json FOR=60'
 	@echo '             KILL=1 kills one of two workers meanwhile'
+	@echo 'make bench-full   also by accounts (10,000 to 10,000,000), patterns and workers'
 	@echo 'make bench-peer   plain Faust and Quix Streams on the same stream, side by side'
 	@echo 'make torture kill, stop and freeze the parts and the broker, and prove all exact;'
 	@echo '             KILLS=100 SEED=1 REPORT=torture.json'
@@ -49,6 +50,9 @@ bench: setup
 
 bench-peer: setup
 	@exec $(BIN)/python benchmarks/peers/compare.py
+
+bench-full: setup
+	@exec $(BIN)/sluicegate bench --full $(if $(REPORT),--report '$(REPORT)')
 
 bench-counter: setup
 	@exec $(BIN)/sluicegate bench --counter '$(or $(FOR),60)' $(if $(KILL),--kill) \

@@ -362,6 +362,9 @@ def bench(
         Path | None, typer.Option(metavar="FILE", help="Write the figures as JSON.")
     ] = None,
     short: Annotated[bool, typer.Option("--short", help="One run of each.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Also how it grows with accounts, patterns, workers.")
+    ] = False,
     recovery: Annotated[
         bool, typer.Option("--recovery", help="How fast a worker with 1,000,000 accounts is back.")
     ] = False,
@@ -394,7 +397,7 @@ def bench(
         return
     from sluicegate.operations.bench import run_bench
 
-    run_bench(settings_of(context), report=report, short=short)
+    run_bench(settings_of(context), report=report, short=short, full=full)
 
 
 @app.command(epilog="Example: [bold]sluicegate torture --kills 100 --seed 1[/bold]")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from sluicegate.streaming.producing import hand_over
 from sluicegate.streaming.progress import Progress
 from sluicegate.streaming.routing import Places, first_legs
 from sluicegate.streaming.scoring import scoring_of
+from sluicegate.streaming.sources import FETCH
 from sluicegate.streaming.topics import Topics, create_topics
 
 SEED: Final = 7
@@ -40,9 +42,14 @@ GIVE_UP_SECONDS: Final = 180.0
 SAMPLE_THRESHOLD: Final = 0.4
 """In the latency runs alerts start at this score, so that there are enough of them to measure."""
 
+MAKING_SECONDS: Final = 2e-5
+"""A transaction of the live runs is made, before they begin, in less than this."""
+
 Json = dict[str, Any]
 Alerts = dict[tuple[str, str], str]
 """The alerted account by transaction id and side."""
+Latencies = dict[str, list[float]]
+"""In ms, by side: of a departure's alert (`outflow`), and of an arrival's, two hops later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +72,16 @@ class Bench:
         self._broker = broker
         self._folder = folder
 
-    def catch_up(self, prefix: str, transactions: int) -> Catch:
-        """Lets router and worker pass a backlog that lies in the topic already."""
+    def catch_up(self, prefix: str, transactions: int, workers: int = 1) -> Catch:
+        """Lets router and workers pass a backlog that lies in the topic already."""
         topics = self.prepare(prefix)
         self._fill(topics, transactions)
         spawned = time.monotonic()
-        with self.parts(prefix) as parts, _watching(self._broker, topics, self._settings) as seen:
+        names = ["worker", *(f"worker:w{number}" for number in range(1, workers)), "router"]
+        with (
+            self.parts(prefix, names=names) as parts,
+            _watching(self._broker, topics, self._settings) as seen,
+        ):
             pids = {**{name: part.pid for name, part in parts.items()}, "broker": self._broker.pid}
             first: Json = {}
             while True:
@@ -93,7 +104,26 @@ class Bench:
                 accounts=ACCOUNTS,
             )
 
-    def live(self, prefix: str, rate: int, seconds: int) -> list[float]:
+    def read_and_parse_us(self, prefix: str, transactions: int) -> float:
+        """Processor time of reading and decoding a backlog that lies in the topic, and no more."""
+        topic = Topics.of(self._settings.changed(topics={"prefix": prefix})).transactions
+        count = self._settings.topics.transactions_partitions
+        consumer = consumer_of(
+            self._broker, topic, self._settings, partitions=count, earliest=True, more=FETCH
+        )
+        decoder, left = Decoder(Rules()), transactions
+        started = time.process_time()
+        while left > 0 and (messages := consumer.consume(6_000, 2.0)):
+            values = [message.value() for message in messages]
+            decoder.decode(values, np.full(len(values), LATEST_MS))
+            left -= len(values)
+        spent = time.process_time() - started
+        consumer.close()
+        if left > 0:
+            raise Problem(f"{left:,} of {transactions:,} transactions did not come", topic)
+        return spent / transactions * 1e6
+
+    def live(self, prefix: str, rate: int, seconds: int) -> Latencies:
         """Latencies in ms, from the time a transaction was due to its alert in our hands."""
         topics = self.prepare(prefix)
         patterns = self._folder / "patterns.toml"
@@ -102,7 +132,7 @@ class Bench:
         if alert not in text:
             raise Problem(f"{self._settings.patterns.file}: does not say {alert!r}")
         patterns.write_text(text.replace(alert, f"alert = {SAMPLE_THRESHOLD}"), encoding="utf-8")
-        latencies: list[float] = []
+        latencies: Latencies = {"outflow": [], "inflow": []}
         stop = threading.Event()
 
         def collect() -> None:
@@ -111,9 +141,9 @@ class Bench:
                 for message in consumer.consume(100, 0.005):
                     now_ms = time.time_ns() / 1e6
                     if message.error() is None:
-                        recorded = json.loads(message.value() or b"{}")["recorded_at"]
-                        due = datetime.fromisoformat(recorded).timestamp() * 1000
-                        latencies.append(now_ms - due)
+                        alert = json.loads(message.value() or b"{}")
+                        due = datetime.fromisoformat(alert["recorded_at"]).timestamp() * 1000
+                        latencies[alert["side"]].append(now_ms - due)
             consumer.close()
 
         with self.parts(prefix, patterns) as parts:
@@ -146,15 +176,14 @@ class Bench:
 
     def _send_live(self, topics: Topics, rate: int, seconds: int) -> None:
         """Sends what is due every 5 ms, each with the time at which it was due."""
-        producer = self.producer(2)
-        start = time.time()
-        messages = flat(City(SEED, 20_000).live(int(start * 1000), rate))
-        for index in range(rate * seconds):
+        producer, count = self.producer(2), rate * seconds
+        start = time.time() + count * MAKING_SECONDS
+        city = City(SEED, 20_000).live(int(start * 1000), rate)
+        for index, (key, value) in enumerate(list(islice(flat(city), count))):
             due = start + index / rate
             if index % (rate // 200) == 0:
                 producer.poll(0)
                 time.sleep(max(0.0, due - time.time()))
-            key, value = next(messages)
             producer.produce(topics.transactions, value, key, timestamp=int(due * 1000))
         producer.flush()
 
@@ -180,7 +209,7 @@ class Bench:
         names: Sequence[str] = ("worker", "router"),
         extra: Mapping[str, str] | None = None,
     ) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-        """A router and a worker, or those named; stopped at the end.
+        """A router and a worker, or those named (`worker:w1`: in that slot); stopped at the end.
 
         `extra` is added to their environment.
         """
@@ -198,11 +227,14 @@ class Bench:
         with ExitStack() as logs:
             try:
                 for name in names:
-                    log = logs.enter_context((self._folder / f"{prefix}{name}.log").open("ab"))
-                    command = [sys.executable, "-m", "sluicegate", name]
+                    kind, _, slot = name.partition(":")
+                    file = self._folder / f"{prefix}{kind}{slot}.log"
+                    log = logs.enter_context(file.open("ab"))
+                    own = {"SLUICEGATE_WORKER__SLOT": slot} if slot else {}
+                    command = [sys.executable, "-m", "sluicegate", kind]
                     parts[name] = subprocess.Popen(
                         [*command, "--broker", self._broker.bootstrap],
-                        env=environment, stdout=log, stderr=log,
+                        env={**environment, **own}, stdout=log, stderr=log,
                     )  # fmt: skip
                     guard.kill_later(parts[name].pid)
                 yield parts
@@ -260,12 +292,10 @@ def _watching(broker: EmbeddedBroker, topics: Topics, settings: Settings) -> Ite
         seen.close()
 
 
-def strict_order_alerts(settings: Settings, transactions: int) -> Alerts:
+def strict_order_alerts(settings: Settings, memory: AccountMemory, transactions: int) -> Alerts:
     """Alerts of the bench's stream when each transaction is scored in order of time."""
     alerts: Alerts = {}
-    for legs, followed in follow_stream(
-        settings, AccountMemory(ACCOUNTS * 2), transactions, ACCOUNTS
-    ):
+    for legs, followed in follow_stream(settings, memory, transactions, ACCOUNTS):
         hit = legs[followed.hits]
         inflow = followed.hit_sides > hit["side"]  # an arrival that followed its departure
         accounts = np.where(inflow[:, None], hit["counterparty"], hit["account"])
@@ -296,10 +326,15 @@ def consumer_of(
     *,
     partitions: int | None = None,
     earliest: bool = False,
+    more: Mapping[str, Any] | None = None,
 ) -> Consumer:
-    """A consumer of all partitions of a topic, from its end or its beginning."""
+    """A consumer of all partitions of a topic, from its end or its beginning.
+
+    `more` is added to its configuration.
+    """
     consumer = Consumer(
         {
+            **(more or {}),
             "bootstrap.servers": broker.bootstrap,
             "group.id": "sluicegate-bench",
             "enable.auto.commit": False,
