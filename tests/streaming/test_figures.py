@@ -9,7 +9,7 @@ from tests.streaming.flow import SCORER, new_partition
 from tests.streaming.test_partition import departures
 
 from sluicegate.operations.metrics import Metrics, Part
-from sluicegate.streaming.figures import OF_PARTITIONS, WorkerFigures
+from sluicegate.streaming.figures import OF_PARTITIONS, RouterFigures, WorkerFigures
 from sluicegate.streaming.gaps import Gaps
 from sluicegate.streaming.lead import Lead
 from sluicegate.streaming.partition import Gap
@@ -76,6 +76,22 @@ def test_figures_of_partitions_go_with_the_partitions() -> None:
     assert value(metrics, "sluicegate_worker_untrimmed_bytes", partition="0") == 0
     figures.left()
     assert all(value(metrics, name, partition="0") is None for name in OF_PARTITIONS)
+
+
+def test_a_router_that_stands_by_says_nothing_of_lag() -> None:
+    metrics, lead = Metrics(Part.ROUTER), Lead(100, 1000)
+    figures = RouterFigures(metrics)
+    lead.sent(7)
+    lead.acknowledged(2, 0, 0, 0)
+    figures.state([], lead)
+    assert value(metrics, "sluicegate_router_active") == 1
+    assert value(metrics, "sluicegate_router_lead_transactions") == 7
+    assert value(metrics, "sluicegate_router_unapplied_batches", partition="2") == 1
+    figures.stands_by()
+    assert value(metrics, "sluicegate_router_active") == 0
+    assert value(metrics, "sluicegate_router_lead_transactions") == 0
+    assert value(metrics, "sluicegate_router_unapplied_batches", partition="2") is None
+    assert metrics.readiness.reasons() == ()
 
 
 def test_a_hole_is_shown_by_the_next_life_until_the_partition_is_past_it(tmp_path: Path) -> None:

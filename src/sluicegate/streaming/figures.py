@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from prometheus_client import Counter
 
 USUAL_LAG_SECONDS: Final = 60.0
+OF_SOURCES: Final = tuple(
+    f"sluicegate_router_{name}" for name in ("lag_records", "lag_seconds", "unapplied_batches")
+)
 OF_PARTITIONS: Final = tuple(
     f"sluicegate_worker_{name}"
     for name in (
@@ -64,8 +67,12 @@ class RouterFigures:
         self._metrics.counter("sluicegate_router_refused_total", reason=reason).inc()
 
     def stands_by(self) -> None:
-        """Another router is the active one."""
+        """Another router is the active one, and how far it is, is its to say."""
         self._active.set(0)
+        self._alignment.set(0)
+        self._lead.set(0)
+        for name in OF_SOURCES:
+            self._metrics.gauge(name).clear()
         self._metrics.readiness.report()
 
     def state(self, readers: Sequence[SourceReader], lead: Lead) -> None:

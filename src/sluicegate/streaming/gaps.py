@@ -5,6 +5,7 @@ A worker that finds a hole ends at once, and its figures with it: only its next 
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -51,4 +52,5 @@ class Gaps:
             return {}
 
     def _write(self) -> None:
-        self._file.write_text(json.dumps(self._open), encoding="utf-8")
+        with suppress(OSError):  # it decides nothing, and must not hide why the worker stops
+            self._file.write_text(json.dumps(self._open), encoding="utf-8")
