@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
-from tests.counter.counter import free_port
 
 from sluicegate.desk.people import add_person, person_of
 from sluicegate.desk.roles import Role
@@ -32,6 +31,7 @@ from sluicegate.domain.measure import Measure
 from sluicegate.liaison.cases import CaseAlertRow, CaseRow, weight_of
 from sluicegate.liaison.database import AlertRow, open_database
 from sluicegate.liaison.schema import prepare_tables, writing
+from sluicegate.operations.broker import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

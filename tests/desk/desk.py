@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from tests.counter.counter import free_port
 
 from sluicegate.desk.app import create_app, shell_of
 from sluicegate.desk.clocks import utc_now
@@ -31,6 +30,7 @@ from sluicegate.liaison.cases import USUAL, CaseAlertRow, CaseRow, group_alerts
 from sluicegate.liaison.database import open_database, store_alerts
 from sluicegate.liaison.schema import prepare_tables, writing
 from sluicegate.memory.accounts import AccountMemory
+from sluicegate.operations.broker import free_port
 from sluicegate.operations.metrics import Metrics, Part
 from sluicegate.settings import Settings
 from sluicegate.streaming.judge_contract import IntendedLeg

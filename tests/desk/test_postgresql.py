@@ -20,7 +20,6 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
-from tests.counter.counter import free_port
 from tests.desk.desk import RunningDesk
 
 from sluicegate.desk import audit, queue
@@ -30,6 +29,7 @@ from sluicegate.desk.roles import Role
 from sluicegate.desk.tables import MeasureRow
 from sluicegate.liaison.database import Base
 from sluicegate.liaison.schema import writing
+from sluicegate.operations.broker import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,17 +9,18 @@ import time
 import uuid
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from tests.system.pipeline import COMMAND, ROOT, Pipeline
-from tests.system.test_counter import LAST, MULE, PAYER, _free_ports, _is_up, _movement
+from tests.system.test_counter import LAST, MULE, PAYER, _is_up, _movement
 from tests.system.test_state_tools import said
 
 from sluicegate.domain.decision import Answer, DecidedMeasure, MeasureAnswer
+from sluicegate.operations.broker import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +105,8 @@ def _signed_in(pipeline: Pipeline, base: str, name: str, role: str) -> httpx.Cli
 
 @contextmanager
 def _town(broker: EmbeddedBroker, prefix: str, folder: Path) -> Iterator[Town]:
-    port, worker_port = _free_ports(2)
+    port = free_port()
+    worker_port = free_port(other_than=port)
     base = f"http://127.0.0.1:{port}"
     sections: dict[str, dict[str, Any]] = {
         "desk": {"port": port, "metrics_port": 0},
@@ -129,19 +131,9 @@ def town(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> It
         yield made
 
 
-def drained(town: Town) -> None:
-    """A mule's account is paid four times and emptied: the stream alerts."""
-    now = datetime.now(UTC) - timedelta(minutes=20)
-    flow = [
-        _movement(n, f"{PAYER}{n}", MULE, "15000.00", now + timedelta(minutes=n)) for n in range(4)
-    ]
-    flow.append(_movement(9, MULE, LAST, "59500.00", now + timedelta(minutes=6)))
-    town.pipeline.send(flow)
-
-
 def test_from_an_alert_to_core_banking_and_back_and_from_a_list_to_the_scores(town: Town) -> None:
-    drained(town)
-    case_id = town.case_of(MULE)
+    said(town.pipeline, "directives", "add", MULE, "involved", "--reason", "case 118")
+    case_id = town.case_of(MULE, paid=True)
     town.post(town.officer, f"/desk/cases/{case_id}/claim")
     fields = {
         "measure": "stop_payment", "basis": "police", "reason": "受害人报警", "hours": "48",
@@ -168,18 +160,14 @@ def test_from_an_alert_to_core_banking_and_back_and_from_a_list_to_the_scores(to
         lambda: "0101 → 0102" in town.officer.get(f"/desk/cases/{case_id}").text, "the answer"
     )
 
-    # The list: the next payment to the account is judged by it within seconds.
+    # The list: payments to another account are judged by it from then on.
     told_at = time.monotonic()
-    town.post(town.officer, f"/desk/cases/{case_id}/lists", kind="involved", reason="118")
-    for n in range(40):
-        town.pipeline.send([_movement(100 + n, f"{LAST}7", MULE, "10.00", datetime.now(UTC))])
-        alerts = town.pipeline.alerts().values()
-        found = {reason.pattern for each in alerts for reason in each.reasons}
-        if "involved-account-moves" in found:
-            break
-        time.sleep(0.1)
-    assert "involved-account-moves" in found
+    town.post(town.officer, "/desk/lists", account=LAST, kind="involved", reason="118")
+    town.case_of(LAST, paid=True)
     assert time.monotonic() - told_at < 60
+    alerts = town.pipeline.alerts().values()
+    found = {reason.pattern for each in alerts if each.account == LAST for reason in each.reasons}
+    assert "involved-account-moves" in found
 
     verified = run(town.pipeline, "audit", "verify")
     assert "unbroken" in verified

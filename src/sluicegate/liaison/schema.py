@@ -1,6 +1,5 @@
 """The database's shape, version by version: Alembic migrations, run by whoever starts first."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -13,7 +12,6 @@ from sqlalchemy.orm import Session
 
 BEFORE_VERSIONS: Final = "0001"
 """What a database holds that was made before there were versions."""
-logging.getLogger("alembic").setLevel(logging.WARNING)  # a start needs no list of its plug-ins
 _TURN: Final = 7_105_110
 """Number of PostgreSQL's advisory lock: any, but always the same."""
 
