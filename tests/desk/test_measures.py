@@ -132,7 +132,7 @@ def test_a_heavy_one_waits_for_somebody_else(
     assert (message["proposed_by"], message["approved_by"]) == ("bank.officer", "police.officer")
     assert message["document_number"] == "苏公止118"
 
-    answer(desk, row.id, code="0102", held_minor=4_990_000, detail="已止付")
+    answer(desk, row.id, held_minor=4_990_000, detail="已止付")
     page = officer.get(f"/desk/cases/{case_id}").text
     assert all(text in page for text in ("生效中", "0101 → 0102", "49,900.00", "已止付"))
 

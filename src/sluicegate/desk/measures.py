@@ -155,7 +155,8 @@ def take_answer(session: Session, row: MeasureRow, answer: MeasureAnswer, now: d
         return False
     is_done = answer.answer is Answer.DONE
     row.answer, row.answered_at = answer.answer.value, answer.answered_at
-    row.answer_detail, row.answer_code = answer.detail, answer.code
+    usual = law.reply_code(row.police_code) if row.police_code else None
+    row.answer_detail, row.answer_code = answer.detail, answer.code or usual
     row.held_minor = answer.held_minor
     before = session.get(MeasureRow, row.of_id) if row.of_id else None
     if row.action == Act.IMPOSE:

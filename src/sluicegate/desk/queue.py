@@ -117,17 +117,6 @@ def next_waiting(session: Session, now: datetime) -> CaseRow | None:
     return found[0] if found else None
 
 
-def patterns_waiting(session: Session) -> list[str]:
-    """Strongest patterns of the cases that wait, the most frequent first."""
-    asked = (
-        select(CaseRow.top_pattern, func.count())
-        .where(CaseRow.queue == Queue.REVIEW.value, CaseRow.state.in_(OPEN))
-        .group_by(CaseRow.top_pattern)
-        .order_by(func.count().desc(), CaseRow.top_pattern)
-    )
-    return [name for name, _ in session.execute(asked) if name]
-
-
 def claim(session: Session, case_id: str, person_id: int, now: datetime) -> bool:
     """Takes a case that nobody works on; False if somebody was faster, or it is closed."""
     return _changed(
