@@ -25,14 +25,14 @@ PAGES = sorted(
 )
 COMMAND_PAGES = (
     *("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"),
-    *("docs/operations.md", "docs/detection.md", "docs/counter.md"),
+    *("docs/operations.md", "docs/detection.md", "docs/counter.md", "docs/desk.md"),
 )
 GROUPS = ("topics", "config", "accounts", "directives", "cases", "patterns", "dead-letter", "state")
 MADE_LATER = ("docs/benchmarks/",)
 """Written by `make bench`; a checkout may not have it yet."""
 HOSTS = {"keepachangelog.com", "semver.org"}
 """Addresses that a page may name; where packages come from is the reader's own configuration."""
-ABSOLUTE = {"/metrics", "/healthz", "/readyz", "/counter"}
+ABSOLUTE = {"/metrics", "/healthz", "/readyz", "/counter", "/desk"}
 """The path of a URL; files are named from the root of the repository."""
 
 
@@ -59,7 +59,7 @@ def _commands(page: str) -> Iterator[list[str]]:
 def _names(words: list[str]) -> list[str]:
     """The command in words: one name, or two for a command of a group."""
     named = [word for word in words if re.fullmatch("[a-z]+(-[a-z]+)*", word)]
-    if named[:2] == ["counter", "keys"]:
+    if named[:2] in (["counter", "keys"], ["desk", "audit"], ["desk", "people"]):
         return named[:3]
     return named[: 2 if named and named[0] in GROUPS else 1]
 

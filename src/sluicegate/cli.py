@@ -13,6 +13,7 @@ import typer
 
 from sluicegate.analysis import analysis_app
 from sluicegate.counter_tools import counter_app
+from sluicegate.desk_tools import desk_app
 from sluicegate.errors import Problem
 from sluicegate.lists import accounts_app, cases_app, directives_app
 from sluicegate.options import Broker, ColumnMap, FittedModel, Timezone, reached, settings_of
@@ -49,6 +50,7 @@ app.add_typer(dead_letter_app, name="dead-letter")
 app.add_typer(state_app, name="state")
 app.add_typer(analysis_app)
 app.add_typer(counter_app, name="counter")
+app.add_typer(desk_app, name="desk")
 
 
 def _above_zero(value: float | None) -> float | None:
@@ -463,6 +465,26 @@ def counter(
         return
     changed = {} if port is None else {"port": port}
     _run_part("counter", context, broker, **changed)
+
+
+@desk_app.callback(
+    invoke_without_command=True, epilog="Example: [bold]sluicegate desk --port 6300[/bold]"
+)
+def desk(
+    context: typer.Context,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0: a free one.")
+    ] = None,
+    broker: Broker = None,
+) -> None:
+    """Serve the desk where bank and police work on alerts, at /desk.
+
+    The first start makes an administrator and prints a one-time password.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    changed = {} if port is None else {"port": port}
+    _run_part("desk", context, broker, **changed)
 
 
 def _check_patterns(settings: "Settings") -> None:

@@ -220,12 +220,13 @@ def cases_list(
 
     from sluicegate.domain.money import amount_display
     from sluicegate.liaison.cases import Queue, cases_of, counts
-    from sluicegate.liaison.database import create_tables, open_database, reason_of
+    from sluicegate.liaison.database import open_database, reason_of
+    from sluicegate.liaison.schema import prepare_tables
     from sluicegate.operations.dead_letter_view import masked
 
     engine = open_database(settings_of(context).liaison.url)
     try:
-        create_tables(engine)
+        prepare_tables(engine)
         with Session(engine) as session:
             found = cases_of(session, Queue.WATCH if watch else Queue.REVIEW, limit)
             waiting = counts(session)

@@ -267,6 +267,48 @@ class CounterSettings(Section):
         return self
 
 
+class DeskSettings(Section):
+    """The desk: the web application of bank and police. Its database is that of `liaison`."""
+
+    bind: str = "127.0.0.1"
+    """Address on which the desk listens."""
+    port: int = Field(default=6300, ge=0, le=65535)
+    """Port of the desk; 0 chooses a free one."""
+    cert_file: Path | None = None
+    """PEM file of the desk's certificate; absent: plain HTTP."""
+    key_file: Path | None = None
+    """PEM file of the key of `cert_file`."""
+    group: str = Field(default="sluicegate-desk", min_length=1)
+    """Consumer group of the desks, which read core banking's answers."""
+    behind_tls: bool = False
+    """Whether something before the desk ends TLS: then cookies are for TLS alone."""
+    claim_minutes: int = Field(default=5, ge=1)
+    """Service level: from the first alert of a case to its claim, in minutes."""
+    decide_minutes: int = Field(default=15, ge=1)
+    """Service level: from the claim to the decision, in minutes."""
+    stop_minutes: int = Field(default=10, ge=1)
+    """Service level: from the police's call to the stop-payment, in minutes."""
+    warn_minutes: int = Field(default=120, ge=1)
+    """So long before a measure expires the desk warns of it, in minutes."""
+    shift_hours: int = Field(default=8, ge=1, le=24)
+    """Length of a shift, in hours; the first begins at 08:00 local time."""
+    identity_queries_an_hour: int = Field(default=60, ge=1)
+    """Identity queries that one person may make in an hour."""
+    metrics_port: int = Field(default=9405, ge=0, le=65535)
+    """Port of the desk's Prometheus page; 0 chooses a free one."""
+
+    @model_validator(mode="after")
+    def _has_both_tls_files(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together")
+        return self
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether browsers reach the desk by TLS."""
+        return self.cert_file is not None or self.behind_tls
+
+
 class MetricsSettings(Section):
     """Where the parts show their figures to Prometheus."""
 
@@ -318,6 +360,7 @@ class Settings(BaseSettings):
     patterns: PatternSettings = PatternSettings()
     liaison: LiaisonSettings = LiaisonSettings()
     counter: CounterSettings = CounterSettings()
+    desk: DeskSettings = DeskSettings()
     metrics: MetricsSettings = MetricsSettings()
     logs: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
@@ -485,7 +528,14 @@ def _kind(annotation: object) -> str:
     inner = [each for each in get_args(annotation) if each is not type(None)]
     if inner:
         return _kind(inner[0])
-    words = {str: "text", int: "integer", float: "number", Path: "path", SecretStr: "secret"}
+    words = {
+        bool: "true or false",
+        str: "text",
+        int: "integer",
+        float: "number",
+        Path: "path",
+        SecretStr: "secret",
+    }
     return words[annotation] if isinstance(annotation, type) else str(annotation)
 
 

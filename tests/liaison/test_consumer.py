@@ -18,8 +18,9 @@ from sqlalchemy.orm import Session
 from sluicegate.errors import Problem
 from sluicegate.liaison import consumer as liaison
 from sluicegate.liaison.consumer import read_alert, run_liaison, take_batch
-from sluicegate.liaison.database import AlertRow, create_tables, open_database
+from sluicegate.liaison.database import AlertRow, open_database
 from sluicegate.liaison.dead_letters import DeadLetter, Unreadable, cut_to
+from sluicegate.liaison.schema import prepare_tables
 from sluicegate.settings import Settings
 from sluicegate.streaming.topics import Topics, create_topics
 
@@ -77,7 +78,7 @@ def eventually(is_so: Callable[[], bool]) -> None:
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = open_database(f"sqlite:///{tmp_path}/liaison.db")
-    create_tables(engine)
+    prepare_tables(engine)
     yield engine
     engine.dispose()
 

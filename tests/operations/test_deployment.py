@@ -17,7 +17,7 @@ from sluicegate.operations.jars import read_lock
 from sluicegate.settings import ENVIRONMENT_PREFIX, PATH_VARIABLE, known_keys
 
 ROOT = Path(__file__).parents[2]
-OWN_PARTS = {"router": 9401, "worker": 9402, "liaison": 9403, "counter": 9404}
+OWN_PARTS = {"router": 9401, "worker": 9402, "liaison": 9403, "counter": 9404, "desk": 9405}
 Service = dict[str, Any]
 
 

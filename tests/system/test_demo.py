@@ -32,6 +32,8 @@ def test_a_demo_with_a_report_balances_its_books_and_leaves_nothing(tmp_path: Pa
         assert demo.end() == 0, demo.err
         assert not demo.left_over()
         assert "The books" in demo.out
+        assert re.search(r"the desk is at http://127.0.0.1:\d+/desk", demo.err)
+        assert "sign in as admin with the one-time password" in demo.err
     report = json.loads(file.read_text())
     assert report["sent"] == sum(report[state] for state in STATES)
     assert report["sent"] >= 20_000 + 5 * 500

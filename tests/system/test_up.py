@@ -32,11 +32,12 @@ def test_a_part_that_is_killed_comes_back_and_ctrl_c_ends_all(tmp_path: Path) ->
             f"SLUICEGATE_{name}_PORT": "0"
             for name in (
                 *("ROUTER__METRICS", "WORKER__METRICS", "WORKER__WEB", "LIAISON__METRICS"),
-                *("COUNTER__METRICS", "COUNTER_"),
+                *("COUNTER__METRICS", "COUNTER_", "DESK__METRICS", "DESK_"),
             )
         },
     }
     with running(tmp_path, "up", **settings) as up:
+        up.until(lambda: "desk: sign in as admin with the one-time password" in up.err)
         up.until(lambda: "holds partitions 0, 1, 2, 3, 4, 5, 6, 7" in up.err)
         first = pid_of(up, "worker")
         next(each for each in up.family() if each.pid == first).kill()

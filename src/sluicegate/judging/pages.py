@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sluicegate.domain.alert import Alert
+from sluicegate.domain.decision import answer_schema, measure_schema
 from sluicegate.domain.directive import directive_schema
 from sluicegate.domain.fields import DIALECT
 from sluicegate.domain.measure import Measure
@@ -136,6 +137,8 @@ def pages(root: Path) -> Mapping[str, str]:
         "docs/schemas/transaction.schema.json": _published(transaction_schema()),
         "docs/schemas/profile.schema.json": _published(profile_schema()),
         "docs/schemas/directive.schema.json": _published(directive_schema()),
+        "docs/schemas/measure.schema.json": _published(measure_schema()),
+        "docs/schemas/measure-answer.schema.json": _published(answer_schema()),
     }
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from sluicegate.domain.alert import Alert
 from sluicegate.domain.measure import Measure
+from sluicegate.domain.money import MINOR_PER_MAJOR
 from sluicegate.liaison.database import Base, UtcTime
 
 A_DAY = timedelta(days=1)
@@ -28,6 +29,14 @@ class Queue(StrEnum):
 
     REVIEW = "review"
     WATCH = "watch"
+
+
+class CaseState(StrEnum):
+    """What people have made of a case."""
+
+    WAITING = "waiting"
+    CLAIMED = "claimed"
+    CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +77,38 @@ class CaseRow(Base):
     cut_off: Mapped[float] = mapped_column(Float)
     """The rank that review took when the case was placed."""
     received_at: Mapped[datetime] = mapped_column(UtcTime)
+    came_in_minor: Mapped[int] = mapped_column(BigInteger)
+    went_out_minor: Mapped[int] = mapped_column(BigInteger)
+    """What its alerts brought to the account and took from it."""
+    at_risk_minor: Mapped[int] = mapped_column(BigInteger)
+    """How much is thought to be still there."""
+    weight: Mapped[float] = mapped_column(Float)
+    """Rank times money at risk; with its age: how urgent it is."""
+    top_pattern: Mapped[str] = mapped_column(String(64))
+    """The strongest."""
+    queued_s: Mapped[int] = mapped_column(BigInteger)
+    """Since when it waits, in seconds since the epoch."""
+    changed_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    state: Mapped[str] = mapped_column(String(16))
+    assignee: Mapped[int | None]
+    claimed_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    decided_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """When the first measure was decided, or the case was dismissed."""
+    closed_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    outcome: Mapped[str | None] = mapped_column(String(32))
+    escalated_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     __table_args__ = (
         Index("cases_by_time_and_rank", "received_at", "rank"),
         Index("cases_by_queue_and_rank", "queue", "rank"),
+        # All that the order of the desk's queue needs: 100,000 open cases are read from it alone.
+        Index(
+            "cases_by_urgency",
+            *("queue", "state", "queued_s", "weight", "id"),
+            *("at_risk_minor", "top_pattern", "measure", "assignee", "escalated_at"),
+        ),
+        Index("cases_by_assignee", "assignee", "state"),
+        Index("cases_by_lateness", "queue", "escalated_at", "state", "queued_s"),
     )
 
 
@@ -104,11 +141,12 @@ def group_alerts(
     links = []
     for alert in alerts:
         case = current.get(alert.account)
-        if case is None or alert.occurred_at - case.last_at > rules.gap:
+        if case is None or _is_over(case, alert, rules.gap):
             case = current[alert.account] = _opened(alert, received_at)
             session.add(case)
         else:
             _add(case, alert)
+        case.changed_at = received_at
         # Once somebody may be looking at it, it is not taken from them.
         if case.queue != Queue.REVIEW:
             case.cut_off = cut_off
@@ -119,9 +157,17 @@ def group_alerts(
     return {link["alert_id"]: link["case_id"] for link in links}
 
 
+def _is_over(case: CaseRow, alert: Alert, gap: timedelta) -> bool:
+    """Whether an alert opens another case: after silence, or with news once this one is closed."""
+    if alert.occurred_at - case.last_at > gap:
+        return True
+    return case.state == CaseState.CLOSED and _is_news(case, alert)
+
+
 def _opened(alert: Alert, received_at: datetime) -> CaseRow:
     strengths = _strengths(alert)
-    return CaseRow(
+    came_in = alert.amount_minor if alert.side == "inflow" else 0
+    case = CaseRow(
         id=case_id(alert.account, alert.id),
         account=alert.account,
         first_at=alert.occurred_at,
@@ -135,23 +181,57 @@ def _opened(alert: Alert, received_at: datetime) -> CaseRow:
         queue=Queue.WATCH.value,
         cut_off=0.0,
         received_at=received_at,
+        came_in_minor=came_in,
+        went_out_minor=alert.amount_minor - came_in,
+        queued_s=int(received_at.timestamp()),
+        state=CaseState.WAITING.value,
     )
+    _weigh(case)
+    return case
 
 
 def _add(case: CaseRow, alert: Alert) -> None:
     strengths = _strengths(alert)
     told = {name for name, value in strengths.items() if value > case.patterns.get(name, 0.0)}
-    heavier = alert.measure.severity > Measure(case.measure).severity
+    if not _is_news(case, alert):
+        case.echoes += 1
     case.alerts += 1
     case.first_at = min(case.first_at, alert.occurred_at)
     case.last_at = max(case.last_at, alert.occurred_at)
-    if not told - set(case.patterns) and not heavier and alert.amount_minor <= case.amount_minor:
-        case.echoes += 1
     case.patterns = {**case.patterns, **{name: strengths[name] for name in sorted(told)}}
     case.rank = _joined(case.patterns.values())
     case.amount_minor = max(case.amount_minor, alert.amount_minor)
-    if heavier:
+    if _is_heavier(case, alert):
         case.measure = alert.measure.value
+    if alert.side == "inflow":
+        case.came_in_minor += alert.amount_minor
+    else:
+        case.went_out_minor += alert.amount_minor
+    _weigh(case)
+
+
+def _is_news(case: CaseRow, alert: Alert) -> bool:
+    """Whether an alert tells what the case does not know: a pattern, a measure, a larger sum."""
+    names = {reason.pattern for reason in alert.reasons}
+    larger = alert.amount_minor > case.amount_minor
+    return bool(names - set(case.patterns)) or larger or _is_heavier(case, alert)
+
+
+def _is_heavier(case: CaseRow, alert: Alert) -> bool:
+    return alert.measure.severity > Measure(case.measure).severity
+
+
+def _weigh(case: CaseRow) -> None:
+    """What its alerts say of the money: what came in and has not left; else the largest sum."""
+    kept = max(0, case.came_in_minor - case.went_out_minor)
+    case.at_risk_minor = kept if case.came_in_minor else case.amount_minor
+    case.weight = weight_of(case.rank, case.at_risk_minor)
+    case.top_pattern = max(case.patterns, key=case.patterns.__getitem__, default="")
+
+
+def weight_of(rank: float, at_risk_minor: int) -> float:
+    """Score times money still at risk; where nothing is left, one unit keeps the order of ranks."""
+    return rank * max(at_risk_minor, MINOR_PER_MAJOR)
 
 
 def _strengths(alert: Alert) -> dict[str, float]:

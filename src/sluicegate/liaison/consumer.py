@@ -26,7 +26,6 @@ from sluicegate.errors import Problem
 from sluicegate.liaison.cases import USUAL, CaseRules, group_alerts
 from sluicegate.liaison.database import (
     Stored,
-    create_tables,
     open_database,
     reason_of,
     store_alerts,
@@ -38,6 +37,7 @@ from sluicegate.liaison.dead_letters import (
     Record,
     Unreadable,
 )
+from sluicegate.liaison.schema import prepare_tables
 from sluicegate.operations.logs import event_log
 from sluicegate.operations.metrics import Metrics, Part, serve_metrics
 from sluicegate.settings import Settings
@@ -312,7 +312,7 @@ def _prepare_database(settings: Settings, engine: Engine, stop: Event) -> None:
     deadline = time.monotonic() + patience
     while not stop.is_set():
         try:
-            create_tables(engine)
+            prepare_tables(engine)
         except SQLAlchemyError as error:
             if time.monotonic() > deadline:
                 raise Problem(

@@ -18,11 +18,13 @@ DETAIL_CHARACTERS = 1_000
 
 
 class Unreadable(StrEnum):
-    """Why a message of `stop-payment` is in dead-letter."""
+    """Why a message of `stop-payment` or `measures-acknowledged` is in dead-letter."""
 
     NULL_MESSAGE = "NULL_MESSAGE"
     NOT_AN_ALERT = "NOT_AN_ALERT"
     NOT_STORABLE = "NOT_STORABLE"
+    NOT_AN_ANSWER = "NOT_AN_ANSWER"
+    UNKNOWN_MEASURE = "UNKNOWN_MEASURE"
 
 
 class Record(Protocol):

@@ -29,6 +29,7 @@ from sluicegate.operations.demo_stage import (
     child_environment,
     counter_key,
     demo_settings,
+    first_people,
     remove_topics,
 )
 from sluicegate.operations.demo_view import Lines, Screen, State, View
@@ -37,7 +38,13 @@ from sluicegate.operations.logs import start_logging
 from sluicegate.operations.parts import stop_on_signals
 from sluicegate.operations.stage import Stage, set_stage
 from sluicegate.operations.supervisor import CRASH_LOOP_DEATHS, Supervisor
-from sluicegate.operations.up import BROKER_STOP_SECONDS, counter_plan, environment_of, part_stages
+from sluicegate.operations.up import (
+    BROKER_STOP_SECONDS,
+    counter_plan,
+    desk_plan,
+    environment_of,
+    part_stages,
+)
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import wait_for_broker
 from sluicegate.streaming.topics import create_topics
@@ -160,6 +167,7 @@ class _Demo:
         self._watch_while("history", lambda: not self._bank.told.history_done)
         if self._stop.is_set():
             return None
+        self._open_desk()
         self._supervisor.release("liaison")
         self._open_counter()
         self._watch_while("backlog", lambda: not self._watch.has_caught_up())
@@ -191,9 +199,9 @@ class _Demo:
         folder, extra = self._stage.folder, child_environment(self._stage)
         stages = part_stages(self._settings, bootstrap, log_dir=folder, extra=extra)
         stages[0].append(counter_plan(self._settings, bootstrap, 1, log_dir=folder, extra=extra))
-        self._supervisor = running.enter_context(
-            Supervisor(stages, held=("router", "liaison", "counter"))
-        )
+        stages[0].append(desk_plan(self._settings, bootstrap, 1, log_dir=folder, extra=extra))
+        held = ("router", "liaison", "counter", "desk")
+        self._supervisor = running.enter_context(Supervisor(stages, held=held))
         self._watch = Watch(self._settings, bootstrap)
         running.callback(self._watch.close)
 
@@ -202,6 +210,14 @@ class _Demo:
         self._supervisor.release("counter")
         address = f"http://127.0.0.1:{self._settings.counter.port}/counter"
         self._view.say(f"the counter: {address} with the key {key}")
+
+    def _open_desk(self) -> None:
+        """The desk before its consumer: both bring the database up to date, one after the other."""
+        passwords = first_people(self._settings)
+        self._supervisor.release("desk")
+        self._view.say(f"the desk is at http://127.0.0.1:{self._settings.desk.port}/desk")
+        for name, password in passwords.items():
+            self._view.say(f"  sign in as {name} with the one-time password {password}")
 
     def _start_auditor(self, running: ExitStack, bootstrap: str) -> Auditor:
         self._auditor = Auditor(self._stage, self._settings, bootstrap)

@@ -16,6 +16,10 @@ from confluent_kafka.admin import AdminClient
 
 from sluicegate.counter.database import open_counter_database
 from sluicegate.counter.keys import Scope, create_key
+from sluicegate.desk.people import FIRST_NAME, add_person, first_administrator
+from sluicegate.desk.roles import Role
+from sluicegate.liaison.database import open_database
+from sluicegate.liaison.schema import prepare_tables, writing
 from sluicegate.operations.bank_orders import GO_LIVE, Orders, Told
 from sluicegate.operations.broker import free_port
 from sluicegate.operations.stage import Stage
@@ -25,6 +29,11 @@ from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.topics import topic_table
 
 DELETE_SECONDS: Final = 10.0
+OFFICERS: Final = (
+    ("bank", "银行值班 Bank", Role.SUPERVISOR),
+    ("police", "警务值班 Police", Role.POLICE_OFFICER),
+)
+"""Two, because the heavier measures need two."""
 
 
 def demo_settings(settings: Settings, stage: Stage, prefix: str) -> Settings:
@@ -35,7 +44,7 @@ def demo_settings(settings: Settings, stage: Stage, prefix: str) -> Settings:
     topics: dict[str, Any] = {"prefix": prefix}
     if not prefix:
         topics |= {"replication": 1, "min_insync_replicas": 1}
-    ports = _free_ports(6)
+    ports = _free_ports(8)
     changes: dict[str, dict[str, Any]] = {
         "topics": topics,
         "router": {"metrics_port": ports[0]},
@@ -51,6 +60,13 @@ def demo_settings(settings: Settings, stage: Stage, prefix: str) -> Settings:
             "workers": f"127.0.0.1:{ports[3]}",
             "metrics_port": ports[5],
             "database_url": f"sqlite:///{stage.folder / 'counter.db'}",
+        },
+        "desk": {
+            "port": ports[6],
+            "metrics_port": ports[7],
+            "bind": "127.0.0.1",
+            "cert_file": None,
+            "key_file": None,
         },
         "metrics": {"bind": "127.0.0.1"},
     }
@@ -183,6 +199,24 @@ class Auditor:
         """End it, whatever it does."""
         self._process.kill()
         self._process.wait()
+
+
+def first_people(settings: Settings) -> dict[str, str]:
+    """Makes an administrator and two officers in the demo's new database.
+
+    Gives the one-time password of each, by name.
+    """
+    database = open_database(settings.liaison.url)
+    now = datetime.now(UTC)
+    try:
+        prepare_tables(database)
+        with writing(database) as session:
+            passwords = {FIRST_NAME: first_administrator(session, now) or ""}
+            for name, full_name, role in OFFICERS:
+                _, passwords[name] = add_person(session, name, full_name, role, now)
+    finally:
+        database.dispose()
+    return passwords
 
 
 def alerts_stored(stage: Stage) -> int:

@@ -13,7 +13,7 @@ from sluicegate.errors import Problem
 from sluicegate.settings import LogSettings
 
 # What these say at INFO is about themselves, many times a minute.
-TALKATIVE: Final = ("aiokafka", "faust", "kafka", "mode", "numba", "sqlalchemy")
+TALKATIVE: Final = ("aiokafka", "alembic", "faust", "kafka", "mode", "numba", "sqlalchemy")
 LONG_NUMBER: Final = re.compile(r"(?<![0-9A-Za-z-])\d{12,}(?![0-9A-Za-z-])")
 """An account as it may slip into the text of an error; ids have letters or hyphens."""
 _FIRST: Final = ("at", "level", "part", "event")

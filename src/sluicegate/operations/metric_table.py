@@ -12,6 +12,7 @@ class Part(StrEnum):
     WORKER = "worker"
     LIAISON = "liaison"
     COUNTER = "counter"
+    DESK = "desk"
 
 
 class MetricKind(StrEnum):
@@ -38,7 +39,7 @@ class Metric:
 
 
 EVERY: Final = tuple(Part)
-ROUTER, WORKER, LIAISON, COUNTER_PART = ((part,) for part in Part)
+ROUTER, WORKER, LIAISON, COUNTER_PART, DESK = ((part,) for part in Part)
 COUNTER, GAUGE, HISTOGRAM = MetricKind
 
 # fmt: off
@@ -104,5 +105,11 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(COUNTER_PART, COUNTER, "sluicegate_counter_alerts_total", "alerts", "of referred checks, taken by stop-payment"),
     Metric(COUNTER_PART, COUNTER, "sluicegate_counter_outcomes_total", "outcomes", "recorded, by how the check ended", ("outcome",)),
     Metric(COUNTER_PART, GAUGE, "sluicegate_counter_owned_partitions", "partitions", "whose worker answers the counter"),
+
+    Metric(DESK, HISTOGRAM, "sluicegate_desk_page_seconds", "seconds", "from the request to the answer, by page", ("page",)),
+    Metric(DESK, GAUGE, "sluicegate_desk_live_clients", "browsers", "that follow the queue live"),
+    Metric(DESK, COUNTER, "sluicegate_desk_sent_total", "messages", "taken by Kafka from the outbox, by topic: measures or directives", ("topic",)),
+    Metric(DESK, COUNTER, "sluicegate_desk_answers_total", "answers", "of core banking on measures, by what they say: done or failed", ("answer",)),
+    Metric(DESK, COUNTER, "sluicegate_desk_failures_total", "attempts", "of the desk's own work in the background that failed and are made again"),
 )
 # fmt: on

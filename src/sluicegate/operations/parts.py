@@ -42,7 +42,7 @@ def run_part(part: Part, settings: Settings, bootstrap: str) -> None:
     """
     name = f"worker {settings.worker.slot}" if part is Part.WORKER else part.value
     start_logging(name, settings=settings.logs)
-    if part is not Part.COUNTER:  # it answers without one, and sends its alerts later
+    if part not in (Part.COUNTER, Part.DESK):  # they answer without one, and send later
         wait_for_broker(settings, bootstrap, log.warning)
     # Each loads much that the others do not need.
     match part:
@@ -64,6 +64,10 @@ def run_part(part: Part, settings: Settings, bootstrap: str) -> None:
 
             metrics = _shown(part, settings, settings.counter.metrics_port)
             run_counter(settings, bootstrap, metrics)
+        case Part.DESK:
+            from sluicegate.desk.serving import run_desk  # noqa: PLC0415
+
+            run_desk(settings, bootstrap, _shown(part, settings, settings.desk.metrics_port))
 
 
 def stop_on_signals() -> Event:

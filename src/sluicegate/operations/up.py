@@ -46,7 +46,10 @@ def run_up(settings: Settings, workers: int) -> None:
         bootstrap, keeper = _broker(settings, running)
         _prepare_topics(settings, bootstrap)
         stages = part_stages(settings, bootstrap, workers)
-        stages[0].append(counter_plan(settings, bootstrap, workers))
+        stages[0] += [
+            counter_plan(settings, bootstrap, workers),
+            desk_plan(settings, bootstrap, workers),
+        ]
         supervisor = running.enter_context(Supervisor(stages))
         log.info("%d parts on %s; Ctrl-C stops them", sum(map(len, stages)), bootstrap)
         while not stop.wait(LOOK_SECONDS):
@@ -106,15 +109,38 @@ def counter_plan(
 
     `log_dir` and `extra` are as of `part_stages`.
     """
+    return _asking_plan("counter", settings, bootstrap, workers, log_dir, extra)
+
+
+def desk_plan(
+    settings: Settings,
+    bootstrap: str,
+    workers: int,
+    *,
+    log_dir: Path | None = None,
+    extra: Mapping[str, str] | None = None,
+) -> Plan:
+    """The desk, which asks the same workers what is still on an account."""
+    return _asking_plan("desk", settings, bootstrap, workers, log_dir, extra)
+
+
+def _asking_plan(  # noqa: PLR0917 - as of the two above
+    name: str,
+    settings: Settings,
+    bootstrap: str,
+    workers: int,
+    log_dir: Path | None,
+    extra: Mapping[str, str] | None,
+) -> Plan:
     asked, port = settings.counter.workers, settings.worker.web_port
     if asked == CounterSettings().workers and port:
         asked = ",".join(f"127.0.0.1:{port + index}" for index in range(workers))
     own = settings.changed(counter={"workers": asked}, broker={"bootstrap": bootstrap})
     return Plan(
-        name="counter",
-        command=(sys.executable, "-m", "sluicegate.cli", "counter"),
+        name=name,
+        command=(sys.executable, "-m", "sluicegate.cli", name),
         environment={**environment_of(own), **(extra or {})},
-        log_file=log_dir / "counter.log" if log_dir else None,
+        log_file=log_dir / f"{name}.log" if log_dir else None,
         stop_seconds=ROUTER_STOP_SECONDS,
     )
 

@@ -34,6 +34,16 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class DaySums:
+    """What came in and went out on one local day; amounts in minor units."""
+
+    day: int
+    """Local days since 1970-01-01."""
+    inflow_minor: int
+    outflow_minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class RecentLeg:
     """A leg of the ring."""
 
@@ -60,6 +70,8 @@ class AccountView:
     windows: tuple[Window, ...]
     decayed: tuple[Window, ...]
     """Each leg weighs exp(-age / scale)."""
+    days: tuple[DaySums, ...]
+    """The last local days up to the account's latest leg, the oldest first."""
     recent: tuple[RecentLeg, ...]
     """Newest first."""
     large_days_10: dict[str, int]
@@ -87,6 +99,7 @@ def view_of(account: str, row: Records, memory: AccountMemory) -> AccountView:
         outflow_count=int(one["out_count"]),
         windows=(*_ring_windows(one), *_day_windows(one)),
         decayed=tuple(_decayed(one)),
+        days=tuple(_days(one)),
         recent=tuple(sorted(_recent(one), key=lambda leg: -leg.at_s)),
         large_days_10={
             f"{what}_{long}s": int(one[f"day_{side}_{what}"].sum())
@@ -130,6 +143,13 @@ def _day_windows(one: Any) -> Iterator[Window]:  # noqa: ANN401 - a numpy record
         counts = [int(one[f"day_{side}_count"][slots].sum()) for side, _ in _SIDES]
         sums = [int(one[f"day_{side}_sum"][slots].sum()) for side, _ in _SIDES]
         yield Window(name, counts[0], counts[1], sums[0], sums[1])
+
+
+def _days(one: Any) -> Iterator[DaySums]:  # noqa: ANN401 - a numpy record
+    last = int(one["day_last"])
+    for day in range(max(0, last - DAYS + 1), last + 1):
+        slot = day % DAYS
+        yield DaySums(day, int(one["day_in_sum"][slot]), int(one["day_out_sum"][slot]))
 
 
 def _decayed(one: Any) -> Iterator[Window]:  # noqa: ANN401 - a numpy record

@@ -48,6 +48,7 @@ class Topics:
     changelog: str = "sluicegate-accounts-changelog"
     stop_payment: str = "stop-payment"
     measures: str = "measures"
+    measures_acknowledged: str = "measures-acknowledged"
     dead_letter: str = "dead-letter"
     progress: str = "progress"
 
@@ -118,6 +119,7 @@ def topic_table(settings: Settings) -> tuple[Topic, ...]:
         ),
         Topic(name.stop_payment, shape.partitions),
         Topic(name.measures, shape.partitions),
+        Topic(name.measures_acknowledged, shape.partitions, bank_owned=True),
         Topic(name.dead_letter, 1, max_message_bytes=longest + DEAD_LETTER_BYTES),
         Topic(name.progress, 1, retention_hours=1, extra=short_segments),
     )

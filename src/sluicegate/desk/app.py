@@ -1,0 +1,103 @@
+"""The application of the desk: its pages, the live stream, errors."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import RedirectResponse
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from sluicegate.desk.accounts import Accounts
+from sluicegate.desk.live import Pulse
+from sluicegate.desk.pages.cases import add_cases
+from sluicegate.desk.pages.flows import add_flows
+from sluicegate.desk.pages.lists import add_lists
+from sluicegate.desk.pages.measures import add_measures
+from sluicegate.desk.pages.people import add_people
+from sluicegate.desk.pages.queue import add_queue
+from sluicegate.desk.pages.shell import COOKIE, HEADERS, PREFIX, Desk, Shell
+from sluicegate.desk.pages.signing import add_signing
+from sluicegate.desk.pages.static import static_router
+from sluicegate.desk.roles import Right
+from sluicegate.desk.sessions import visit_of
+
+GROUPS = (
+    *(add_signing, add_queue, add_cases, add_flows, add_measures, add_lists),
+    add_people,
+)
+"""What adds the pages: one function a module."""
+
+
+def shell_of(desk: Desk) -> Shell:
+    """All pages with the rights that they need."""
+    shell = Shell(desk)
+    for add in GROUPS:
+        add(shell)
+    return shell
+
+
+def create_app(desk: Desk, pulse: Pulse, accounts: Accounts | None = None) -> FastAPI:
+    """The application around a desk; the pulse beats, and workers are asked, while it is served."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        pulse.start()
+        if accounts is not None:
+            await accounts.open()
+        yield
+        pulse.close()
+        if accounts is not None:
+            await accounts.close()
+
+    app = FastAPI(title="sluicegate desk", openapi_url=None, docs_url=None, redoc_url=None,
+                  lifespan=lifespan)  # fmt: skip
+    app.include_router(shell_of(desk).router)
+    app.include_router(static_router())
+    _add_live(app, desk, pulse)
+    _add_rest(app)
+    return app
+
+
+def _add_live(app: FastAPI, desk: Desk, pulse: Pulse) -> None:
+    def is_in(cookie: str) -> bool:
+        with desk.reading() as session:
+            visit = visit_of(session, cookie, desk.clock())
+        return visit is not None and visit.person.may(Right.SEE_CASES)
+
+    @app.get(f"{PREFIX}/live", response_model=None, include_in_schema=False)
+    async def live(request: Request) -> Response:
+        cookie = request.cookies.get(COOKIE, "")
+        if not await run_in_threadpool(is_in, cookie):
+            return Response(status_code=204, headers=HEADERS)  # an EventSource gives up then
+
+        async def events() -> AsyncIterator[ServerSentEvent]:
+            yield ServerSentEvent(data="", event="hello", retry=2_000)
+            async for has_changed in pulse.beats():
+                if has_changed:
+                    yield ServerSentEvent(data="", event="queue")
+                elif not await run_in_threadpool(is_in, cookie):
+                    return
+
+        return EventSourceResponse(events(), headers=HEADERS)
+
+    del live
+
+
+def _add_rest(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def root() -> Response:
+        return RedirectResponse(PREFIX, 303, HEADERS)
+
+    @app.get("/healthz", include_in_schema=False)
+    async def health() -> Response:
+        return Response("ok", media_type="text/plain")
+
+    @app.exception_handler(HTTPException)
+    async def plain(_: Request, error: HTTPException) -> Response:
+        return Response(
+            str(error.detail), error.status_code, {**HEADERS, **(error.headers or {})}, "text/plain"
+        )
+
+    del root, health, plain

@@ -1,0 +1,115 @@
+"""What the desk does by itself: measures expire, clocks run out, supervisors are told."""
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Engine, select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from sluicegate.desk import audit, measures
+from sluicegate.desk.clocks import Level, allowed
+from sluicegate.desk.measures import DESK_ITSELF
+from sluicegate.liaison.cases import CaseRow, CaseState, Queue
+from sluicegate.liaison.database import reason_of
+from sluicegate.liaison.schema import writing
+from sluicegate.operations.metrics import Metrics
+from sluicegate.settings import DeskSettings, Settings
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 1.0
+MOST_ESCALATED: Final = 500
+"""At once: after a night without a desk there are more, and they follow."""
+
+
+def keep(engine: Engine, settings: Settings, now: datetime) -> bool:
+    """Does all that is due; whether anything was ordered. Looks before it takes its turn."""
+    rules, currency = settings.desk, settings.contract.base_currency
+    before = timedelta(minutes=rules.warn_minutes)
+    with Session(engine) as session:
+        is_due = measures.is_any_due(session, before, now)
+        late = _late(session, rules, now)
+    if not is_due and not late:
+        return False
+    with writing(engine) as session:
+        ended = measures.expire(session, currency, now)
+        for row in ended:
+            _note(session, "expired", row.case_id, now, measure=row.measure, id=row.id)
+        for row in measures.warn(session, before, now):
+            _note(session, "expiry-warned", row.case_id, now, measure=row.measure, id=row.id)
+        for case_id in _late(session, rules, now):
+            session.execute(
+                update(CaseRow)
+                .where(CaseRow.id == case_id)
+                .values(escalated_at=now, changed_at=now)
+            )
+            _note(session, "escalated", case_id, now)
+    return bool(ended)
+
+
+def _late(session: Session, rules: DeskSettings, now: datetime) -> list[str]:
+    """Cases for review whose clock has run out and that no supervisor was told of."""
+    unclaimed = (CaseRow.state == CaseState.WAITING.value) & (
+        CaseRow.queued_s <= int((now - allowed(Level.CLAIM, rules)).timestamp())
+    )
+    undecided = (
+        (CaseRow.state == CaseState.CLAIMED.value)
+        & CaseRow.decided_at.is_(None)
+        & (CaseRow.claimed_at <= now - allowed(Level.DECIDE, rules))
+    )
+    asked = (
+        select(CaseRow.id)
+        .where(CaseRow.queue == Queue.REVIEW.value, CaseRow.escalated_at.is_(None))
+        .where(unclaimed | undecided)
+        .limit(MOST_ESCALATED)
+    )
+    return list(session.scalars(asked))
+
+
+def _note(session: Session, action: str, case_id: str, now: datetime, **details: object) -> None:
+    audit.append(session, audit.Act(now, DESK_ITSELF, DESK_ITSELF, action, case_id, details))
+
+
+class Keeper:
+    """Looks every second, from a thread of its own."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+        wake: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._clock = clock
+        self._wake = wake
+        self._readiness = metrics.readiness
+        self._failed = metrics.counter("sluicegate_desk_failures_total")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begins to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(LOOK_SECONDS):
+            try:
+                if keep(self._engine, self._settings, self._clock()):
+                    self._wake()
+                self._readiness.report()
+            except SQLAlchemyError as error:
+                self._failed.inc()
+                self._readiness.report("the database does not answer")
+                log.warning("the database does not answer: %s", reason_of(error))

@@ -1,0 +1,183 @@
+"""The process of the desk: its pages on uvicorn, until it is told to stop."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import uvicorn
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from sluicegate.desk.accounts import Accounts
+from sluicegate.desk.answers import Answers
+from sluicegate.desk.app import create_app
+from sluicegate.desk.clocks import utc_now
+from sluicegate.desk.keeper import Keeper
+from sluicegate.desk.live import Pulse
+from sluicegate.desk.outbox import Outbox
+from sluicegate.desk.pages.shell import PREFIX, Desk
+from sluicegate.desk.people import FIRST_NAME, first_administrator
+from sluicegate.errors import Problem
+from sluicegate.judging.patterns import Words, load_patterns
+from sluicegate.liaison.database import open_database, reason_of
+from sluicegate.liaison.schema import prepare_tables, writing
+from sluicegate.operations.metrics import Metrics
+from sluicegate.settings import DeskSettings, Settings, is_loopback
+
+log = logging.getLogger(__name__)
+
+KEEP_ALIVE_SECONDS = 75
+LEAVE_SECONDS = 1
+RETRY_SECONDS = 0.5
+SQLITE_PATIENCE_SECONDS = 5.0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without signals of its own: it would raise them again and end with another status."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def run_desk(settings: Settings, bootstrap: str, metrics: Metrics) -> None:
+    """Serves until SIGINT or SIGTERM.
+
+    Raises:
+        Problem: the database, the certificate or the address cannot be used.
+    """
+    engine = open_database(settings.liaison.url)
+    try:
+        _prepare(settings, engine)
+        tell_first_password(engine)
+        with _background(settings, bootstrap, engine, metrics) as outbox:
+            _serve_until_told(settings, engine, metrics, outbox)
+    finally:
+        engine.dispose()
+
+
+def titles_of(settings: Settings) -> dict[str, Words]:
+    """Title of each pattern."""
+    found = load_patterns(settings.patterns.file).patterns
+    return {each.pattern.name: each.pattern.title for each in found}
+
+
+def tell_first_password(engine: Engine) -> str | None:
+    """At the first start: makes an administrator, and says the one-time password, this once."""
+    with writing(engine) as session:
+        password = first_administrator(session, utc_now())
+    if password is not None:
+        sys.stderr.write(f"desk: sign in as {FIRST_NAME} with the one-time password {password}\n")
+        sys.stderr.flush()
+    return password
+
+
+def _prepare(settings: Settings, engine: Engine) -> None:
+    """Brings the tables up to date, with patience for a database that is still starting."""
+    patience = settings.broker.give_up_after_seconds
+    if engine.dialect.name == "sqlite":
+        patience = min(patience, SQLITE_PATIENCE_SECONDS)
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return prepare_tables(engine)
+        except SQLAlchemyError as error:
+            if time.monotonic() > deadline:
+                url = engine.url.render_as_string()
+                raise Problem(
+                    f"[liaison] database_url: {url} cannot be used", reason_of(error)
+                ) from error
+            log.warning("waiting for the database: %s", reason_of(error))
+            threading.Event().wait(RETRY_SECONDS)
+
+
+@contextlib.contextmanager
+def _background(
+    settings: Settings, bootstrap: str, engine: Engine, metrics: Metrics
+) -> Iterator[Outbox]:
+    """What goes on beside the pages: sending, answers, expiry."""
+    outbox = Outbox(settings, bootstrap, engine, metrics)
+    answers = Answers(settings, bootstrap, engine, metrics)
+    keeper = Keeper(settings, engine, metrics, utc_now, outbox.wake)
+    for each in (outbox, answers, keeper):
+        each.start()
+    try:
+        yield outbox
+    finally:
+        for each in (keeper, answers, outbox):
+            each.stop()
+
+
+def _serve_until_told(settings: Settings, engine: Engine, metrics: Metrics, outbox: Outbox) -> None:
+    asked = settings.desk
+    pulse = Pulse(engine, metrics.gauge("sluicegate_desk_live_clients"))
+    accounts = Accounts(settings, engine)
+    desk = Desk(
+        settings,
+        engine,
+        metrics,
+        titles_of(settings),
+        view=accounts.view,
+        wake=outbox.wake,
+    )
+    app = create_app(desk, pulse, accounts)
+    server = _Server(_config(app, asked))
+    if not asked.is_tls and not is_loopback(asked.bind):
+        log.warning("serves plain HTTP on %s: set cert_file, or put TLS before it", asked.bind)
+    asyncio.run(_serve(server, pulse))
+    if not server.started:
+        raise Problem(
+            f"desk: cannot listen on {asked.bind}:{asked.port}",
+            hint="set another desk.port, or 0 for any free one",
+        )
+
+
+def _config(app: object, asked: DeskSettings) -> uvicorn.Config:
+    try:
+        config = uvicorn.Config(
+            app,  # type: ignore[arg-type]  # uvicorn's own alias of an ASGI application
+            host=asked.bind,
+            port=asked.port,
+            ssl_certfile=asked.cert_file,
+            ssl_keyfile=asked.key_file,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=LEAVE_SECONDS,
+        )
+        config.load()
+    except OSError as error:
+        raise Problem("desk: cert_file or key_file cannot be used", str(error)) from error
+    return config
+
+
+async def _serve(server: _Server, pulse: Pulse) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        server.should_exit = True
+        pulse.close()  # else the streams would keep it for as long as it may take
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    telling = asyncio.create_task(_tell_address(server))
+    with contextlib.suppress(SystemExit):  # uvicorn's way to say that it could not begin
+        await server.serve()
+    telling.cancel()
+
+
+async def _tell_address(server: _Server) -> None:
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(0.02)
+    scheme = "https" if server.config.is_ssl else "http"
+    for each in server.servers:
+        host, port = each.sockets[0].getsockname()[:2]
+        log.info("the desk is at %s://%s:%d%s", scheme, host, port, PREFIX)

@@ -1,0 +1,1 @@
+"""One module a version; `m` begins their names so that they are modules."""
