@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.streaming.test_published import TEXT
 from tests.system.test_state_tools import asked, said
-from tests.system.test_told import Teller, restart, until_told
+from tests.system.test_told import Teller, until_told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,13 +36,12 @@ def test_a_published_set_judges_from_its_record_on(pipeline: Pipeline, tmp_path:
     named = {"A": {"large"}}
     assert teller.patterns(teller.pay("A", "B", "1001.00")) == named
 
-    pipeline.until_checkpointed()
-    restart(pipeline, worker, "worker")  # finds the set that is active in its state
+    worker.stop()
+    worker = pipeline.start("worker")  # finds the set that is active in its state
     assert teller.patterns(teller.pay("A", "B", "1001.00")) == named
     assert {alert.pattern_set_version for alert in pipeline.alerts().values()} == {version}
 
-    pipeline.until_settled(teller.sent)
-    pipeline.until_checkpointed()
+    worker.stop()
     for partition in range(pipeline.settings.topics.partitions):
         live = pipeline.checkpointed(partition)
         state, alerts = pipeline.replayed(partition, live.applied)
