@@ -276,6 +276,10 @@ def score(
     columns: ColumnMap = None,
     timezone: Timezone = "UTC",
     model: FittedModel = None,
+    directives: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What was found out, counted from `issued_at` on."),
+    ] = None,
     legs: Annotated[
         bool, typer.Option("--legs", help="Replay the legs logs on Kafka instead of a file.")
     ] = False,
@@ -285,16 +289,22 @@ def score(
 
     With --legs, replay the legs logs themselves: exactly the live alerts, one row each, and the
     digest of each partition's account rows. With --model, scores are the probabilities of a model
-    that `sluicegate fit` made.
+    that `sluicegate fit` made. With --directives, accounts found out (terminals, payees) are known
+    from then on; the file is as for `sluicegate directives import`.
     """
     if legs and model is not None:
         raise typer.BadParameter(
             "is for files: live alerts come from patterns", param_hint="--model"
         )
+    if legs and directives is not None:
+        raise typer.BadParameter(
+            "is for files: the legs logs hold their directives", param_hint="--directives"
+        )
     if (events is None) != legs:
         raise typer.BadParameter("give a file of transactions, or --legs", param_hint="EVENTS")
     from sluicegate.history.score import score_file, score_legs
     from sluicegate.operations.progress import counted
+    from sluicegate.operations.tell import read_directives
 
     if events is None:
         settings, bootstrap = reached(context, broker)
@@ -304,6 +314,7 @@ def score(
             typer.echo(f"partition {partition}: account rows {digest}")
         typer.echo(f"{retraced.alerts:,} alerts, in {out}")
         return
+    known = [] if directives is None else read_directives(directives, settings_of(context))
     with counted("transactions") as progress:
         scored = score_file(
             settings_of(context),
@@ -312,6 +323,7 @@ def score(
             columns=columns,
             timezone=timezone,
             model=model,
+            directives=known,
             progress=progress,
         )
     for sentence in scored.summary:

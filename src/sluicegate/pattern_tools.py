@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sluicegate.options import settings_of
+from sluicegate.options import Broker, reached, settings_of
 
 if TYPE_CHECKING:
     from sluicegate.judging.patterns import PatternSet
@@ -96,6 +96,32 @@ def patterns_test(
     )
     if never:
         typer.echo(f"never fired on random values: {', '.join(never)}", err=True)
+
+
+@patterns_app.command(
+    "publish", epilog="Example: [bold]sluicegate patterns publish new.toml[/bold]"
+)
+def patterns_publish(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A file of patterns.")],
+    broker: Broker = None,
+) -> None:
+    """Have all workers judge by a file of patterns from one place of each log on, no restart.
+
+    It is checked as a whole first, as `test` does. A set can be published again.
+    """
+    from sluicegate.judging.kernels import compile_patterns
+    from sluicegate.judging.trial import try_patterns
+    from sluicegate.operations.tell import publish
+
+    compiled = compile_patterns(_loaded(context, file))
+    try_patterns(compiled, 2_000, 1)
+    settings, bootstrap = reached(context, broker)
+    publish(settings, bootstrap, compiled.pattern_set)
+    typer.echo(
+        f"pattern set {compiled.pattern_set.version} of {compiled.count} patterns is published: "
+        "the router activates it in every legs log"
+    )
 
 
 def _indented(text: str) -> str:

@@ -52,7 +52,7 @@ def drained() -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return vector(
         amount=60_000.0, inflow_1h=61_200.0, inflow_count_1h=4, sources_24h=4, targets_24h=1,
         passed_on_1h=0.98, covered_1h=1.0, since_inflow_s=360, pair_new=1, chain_depth=1,
-        sources_60d=4, targets_60d=1, pass_through_gap_24h=0.02, pass_through_legs_24h=4,
+        circle=4, sources_60d=4, targets_60d=1, pass_through_gap_24h=0.02, pass_through_legs_24h=4,
         suspicion_out=0.0,
     )  # fmt: skip
 

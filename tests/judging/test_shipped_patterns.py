@@ -16,8 +16,9 @@ from sluicegate.memory.features import FEATURE_COUNT, FEATURE_INDEX
 if TYPE_CHECKING:
     from sluicegate.judging.kernels import CompiledPatterns
 
-PRIVATE = {"sources_60d": 4.0, "targets_60d": 3.0, "pair_new": 1.0, "inflow_count": 8.0,
-           "outflow_count": 8.0, "new_source_share": 0.5, "new_target_share": 0.5,
+PRIVATE = {"sources_60d": 4.0, "targets_60d": 3.0, "circle": 4.0, "pair_new": 1.0,
+           "inflow_count": 8.0, "outflow_count": 8.0,
+           "new_source_share": 0.5, "new_target_share": 0.5,
            "inflow_count_7d": 5.0, "outflow_count_7d": 5.0, "covered_24h": 0.0,
            "covered_3d": 0.0}  # fmt: skip
 
@@ -29,7 +30,11 @@ class Case(NamedTuple):
     """What is different where it does not fire any more."""
 
 
+RARE = {"mule_rarity": 1.31, "collector_rarity": 1.3, "sleeper_rarity": 0.0, "past_score": 0.0,
+        "involved": 0.0, "watched": 0.0}  # fmt: skip
 CASES = (
+    Case("unusual-payment", RARE, {"mule_rarity": 1.3}),
+    Case("unusual-receipt", {**RARE, "payer_circle": 4.0, "payer_score": 0.0}, {"mule_rarity": 1}),
     Case(
         "pass-through",
         {"pass_through_gap_24h": 0.1, "pass_through_legs_24h": 3, "amount": 20_000},
@@ -315,7 +320,7 @@ def test_every_pattern_has_a_case(shipped: CompiledPatterns) -> None:
 def test_an_institution_is_judged_by_what_is_left_of_it(
     shipped: CompiledPatterns, case: Case
 ) -> None:
-    gated = {"sources_60d": 200.0, "targets_60d": 200.0}
+    gated = {"sources_60d": 200.0, "targets_60d": 200.0, "circle": 200.0}
     weak = strength(shipped, case.pattern, case.fires | gated)
     assert weak <= strength(shipped, case.pattern, case.fires)
     signs_of_busy_accounts = (

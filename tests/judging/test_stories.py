@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,7 +36,32 @@ def payers(count: int) -> str:
     )
 
 
+def ordinary_trade(weeks: int = 70, pairs: int = 32) -> str:
+    """Pairs that know each other, each paying much the same once a week: enough to be usual."""
+    return "".join(
+        f"+{7 * week + pair % 7}d {9 + pair // 7:02}:00  "
+        f"X{pair} pays Y{pair}  {100 + week % 3}.00\n"
+        for week in range(weeks)
+        for pair in sorted(range(pairs), key=lambda pair: (pair % 7, pair // 7))
+    )
+
+
 FIRES = {
+    # no labels, no sums: nobody else at this bank passes fresh money on
+    "unusual-payment": ordinary_trade()
+    + """
+        +500d 10:00  in   90.00  from B
+        +500d 10:20  out  89.00  to C
+    """,
+    # the same seen by who gets it: the signs of the payer come along
+    "unusual-receipt": ordinary_trade()
+    + """
+        +500d 10:00  X1 pays X2  100.00
+        +500d 10:20  X2 pays A1  99.00
+        +500d 10:40  A1 pays A2  98.00
+        +500d 10:50  A2 pays A3  97.00
+        +500d 10:55  in  96.00  from A3
+    """,
     # 1: three payments come in and their sum leaves the next morning, less a commission
     "pass-through": """
         +0d 18:00  in    8,000.00  from B
@@ -337,6 +363,13 @@ FIRES = {
 }
 
 JUST_NOT = {
+    # a payment like all the others of a life like all the others
+    "unusual-payment": re.sub(r"X0 pays Y0  (\S+)", r"out  \1  to C", ordinary_trade())
+    + "+500d 10:00  out  100.00  to C",
+    "unusual-receipt": ordinary_trade()
+    + """
+        +500d 10:00  in   90.00  from X1
+    """,
     # a quarter of it stays
     "pass-through": """
         +0d 18:00  in    8,000.00  from B
@@ -692,6 +725,11 @@ def test_the_reasons_say_what_the_account_did(shipped: CompiledPatterns) -> None
         "1 inflow of 1 h totalling 50,000.00 (1 payer in 24 h): 98 % has left again, "
         "6 min after the latest came in"
     )
+
+
+def test_nothing_is_unusual_before_enough_is_known(shipped: CompiledPatterns) -> None:
+    story = FIRES["unusual-payment"].replace(ordinary_trade(), ordinary_trade(weeks=10))
+    assert tell(story, shipped).patterns.isdisjoint({"unusual-payment", "unusual-receipt"})
 
 
 def test_fresh_money_to_a_stranger_is_an_alert(shipped: CompiledPatterns) -> None:

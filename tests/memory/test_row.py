@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sluicegate.memory import row as layout
+from sluicegate.memory.population import POPULATION
 from sluicegate.memory.row import DIRECTIVE, LEG, PROFILE, ROW
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ PARTS = {
         *("income", "opened_day", "documents_day", "birth_year", "holder_kind", "standing"),
     ],
     "leading digits, active days": ["digits", "active_days"],
+    "own past score": ["past_score"],
     "spare": ["spare"],
 }  # fmt: skip
 
@@ -74,7 +76,7 @@ def test_a_row_is_whole_cache_lines() -> None:
     assert ROW.itemsize % 64 == 0
 
 
-@pytest.mark.parametrize("dtype", [ROW, LEG, PROFILE, DIRECTIVE])
+@pytest.mark.parametrize("dtype", [ROW, LEG, PROFILE, DIRECTIVE, POPULATION])
 def test_no_byte_is_padding_and_every_number_is_aligned(dtype: "np.dtype[np.void]") -> None:
     assert dtype.fields is not None
     assert size_of(dtype, list(dtype.fields)) == dtype.itemsize
@@ -82,5 +84,5 @@ def test_no_byte_is_padding_and_every_number_is_aligned(dtype: "np.dtype[np.void
         assert offset % field.base.itemsize == 0, name
 
 
-def test_a_leg_takes_232_bytes() -> None:
-    assert LEG.itemsize == 232
+def test_a_leg_takes_248_bytes() -> None:
+    assert LEG.itemsize == 248

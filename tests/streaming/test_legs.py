@@ -20,7 +20,7 @@ from sluicegate.streaming.legs import NOTHING_BEFORE, Batch, Link, RecordType, S
 
 HEADER_BYTES = 12
 LINK_BYTES = 32
-RECORD_BYTES = 232
+RECORD_BYTES = 248
 
 positions = st.integers(NOTHING_BEFORE, 2**63 - 1)
 links = st.lists(

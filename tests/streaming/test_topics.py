@@ -31,6 +31,7 @@ def test_the_names_are_those_of_the_design() -> None:
         "transactions",
         "accounts",
         "directives",
+        "patterns",
         "ownership",
         "legs",
         "sluicegate-accounts-changelog",

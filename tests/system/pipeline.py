@@ -22,8 +22,9 @@ from sluicegate.settings import load_settings
 from sluicegate.simulation.auditor import Auditor
 from sluicegate.streaming.alerts import alerts_of
 from sluicegate.streaming.checkpoint import Restorer
+from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.partition import Partition
-from sluicegate.streaming.scoring import scoring_of
+from sluicegate.streaming.published import ActiveSets
 from sluicegate.streaming.topics import Topics, create_topics
 
 if TYPE_CHECKING:
@@ -282,10 +283,11 @@ class Pipeline:
 
     def replayed(self, partition: int, applied: int) -> tuple[State, list[Alert]]:
         """What the log comes to offline, up to an offset, and the alerts on the way."""
-        scoring = scoring_of(self.settings)
+        sets = ActiveSets(self.settings, confluent_config(self.settings.broker, self.bootstrap))
         held = Partition(partition, AccountMemory(ACCOUNTS))
         alerts: list[Alert] = []
         for message in self.messages(self.topics.legs, partition)[: applied + 1]:
+            scoring = sets.of(held.place.activated)
             done = held.apply(message.offset() or 0, message.value(), scoring.scorer)
             assert done is not None
             judged = alerts_of(done, scoring.pattern_set, "CNY", message.timestamp()[1])

@@ -61,10 +61,11 @@ def until_told(pipeline: Pipeline) -> None:
         for topic in (topics.accounts, topics.directives)
         for number in range(pipeline.settings.topics.partitions)
     ]
+    places.append(TopicPartition(topics.patterns, 0))
 
     def is_passed_on() -> bool:
         return all(
-            place.offset == pipeline.end_of(place.topic, place.partition)[1]
+            max(place.offset, 0) == pipeline.end_of(place.topic, place.partition)[1]
             for place in asking.committed(places, timeout=10)
         )
 

@@ -2,8 +2,9 @@
 
 The departure head reads the payer's alone, since no more is known when money leaves; the arrival
 head reads both. Provenance is left out: it is a part of the payer's row. So is the payer's score:
-a model must not depend on the patterns that happen to be in force. And so are directives, which
-people decide on because of what a model said.
+a model must not depend on the patterns that happen to be in force, and neither on the scores that
+accounts remember of them. And so are directives, which people decide on because of what a model
+said.
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ OWN: Final = np.array(
     [
         index
         for index, feature in enumerate(FEATURES)
-        if not feature.provenance and feature.source != "directive"
+        if not feature.provenance and feature.source not in {"directive", "judgement"}
     ]
 )
 OWN_NAMES: Final = tuple(FEATURES[i].name for i in OWN)

@@ -32,13 +32,15 @@ class Judged:
     fired_at: Ints
     """`[h]`: the transactions of the legs on which a pattern fired."""
     strengths: npt.NDArray[np.float32]
-    """`[h, patterns]`"""
+    """`[h, patterns]`: of shadows too, which are no part of a score."""
     model_scores: Floats | None = None
     """`[n]`: what a fitted model says of each transaction; None without one."""
 
     def weighted_scores(self, weights: Floats) -> Floats:
         """`[n]`: the scores that the patterns would give with these weights."""
         found = np.zeros(len(self.scores))
+        shadows = [each.pattern.shadow for each in self.pattern_set.patterns]
+        weights = np.where(shadows, 0.0, weights)
         legs = -np.expm1(np.log1p(-np.minimum(self.strengths, ALMOST)) @ weights)
         np.maximum.at(found, self.fired_at, legs)
         return found
@@ -53,6 +55,8 @@ def judge_events(
         Problem: the patterns have a mistake.
     """
     scoring = scoring_of(settings, threshold=ANY_SCORE if model is None else EVERY_LEG)
+    if len(scoring.scorer.shadows):  # a leg on which only a shadow fires has no score
+        scoring = scoring_of(settings, threshold=EVERY_LEG)
     gathered = Gathered(scoring.pattern_set, len(events.frame))
     if model is None:
         for stretch in walk(settings, events, scoring, progress):
@@ -111,7 +115,7 @@ class Gathered:
         self._accepted[at] = True
         fired = followed.hit_strengths.any(axis=1)
         self._fired_at.append(at[followed.hits[fired]])
-        self._strengths.append(followed.hit_strengths[fired].astype(np.float32))
+        self._strengths.append(np.abs(followed.hit_strengths[fired]).astype(np.float32))
 
     def judged(self) -> Judged:
         """All of it."""

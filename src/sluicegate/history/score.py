@@ -4,7 +4,7 @@ Each transaction is judged as of itself and never later: the departure against t
 then at once the arrival against the payee's, as the pipeline does with messages between.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from sluicegate.domain.alert import Reason
+from sluicegate.domain.directive import Directive
 from sluicegate.errors import Problem
 from sluicegate.history.calibration import weighted
 from sluicegate.history.events import Events, read_events
@@ -65,13 +66,15 @@ def score_file(
     columns: str | None = None,
     timezone: str = "UTC",
     model: Path | None = None,
+    directives: Sequence[Directive] = (),
     progress: Progress = lambda _done, _total: None,
 ) -> Scored:
     """Writes one row for each transaction of `path` to the parquet file `out`, in time order.
 
     Columns: `SCHEMA`. A transaction that the contract refuses, or that repeats one within the
     configured reach, has no score, and says why in `refused`. `progress(done, total)` is called
-    after each chunk. With a fitted model the scores are its probabilities.
+    after each chunk. With a fitted model the scores are its probabilities. Directives count from
+    when they were issued.
 
     Raises:
         Problem: the file cannot be read or written, the patterns have a mistake, or the model was
@@ -79,7 +82,7 @@ def score_file(
     """
     events = read_events(path, columns=columns, timezone=timezone)
     fitted = None if model is None else load_model(model, load_patterns(settings.patterns.file))
-    frame = score_events(settings, events, progress, fitted)
+    frame = score_events(settings, events, progress, fitted, directives)
     _write(frame, out)
     alert = scoring_of(settings).pattern_set.thresholds.alert
     return Scored(
@@ -95,12 +98,13 @@ def score_events(
     events: Events,
     progress: Progress = lambda _done, _total: None,
     model: Model | None = None,
+    directives: Sequence[Directive] = (),
 ) -> pl.DataFrame:
     """The scores of events in their order, as `score_file` writes them."""
     scoring = scoring_of(settings, threshold=ANY_SCORE if model is None else EVERY_LEG)
     judging = None if model is None else ModelJudging(model, events)
     parts = [pl.DataFrame(schema=SCHEMA)]
-    for stretch in walk(settings, events, scoring, progress):
+    for stretch in walk(settings, events, scoring, progress, directives):
         ids = events.frame["id"].slice(stretch.start, len(stretch.refused))
         said = (
             _by_patterns(stretch, scoring.pattern_set)

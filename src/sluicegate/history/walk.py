@@ -1,14 +1,16 @@
 """Through a file of transactions with the live step function: memory, rules, and each judgement."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from sluicegate.domain.directive import Directive
 from sluicegate.domain.refusal import Refusal
 from sluicegate.domain.transaction import LATEST_MS, Rules
 from sluicegate.history.events import Events
+from sluicegate.history.feedback import Feedback
 from sluicegate.memory.accounts import AccountMemory, Followed, Ints
 from sluicegate.settings import Settings
 from sluicegate.streaming.decoder import Decoder
@@ -45,9 +47,14 @@ def walk(
     events: Events,
     scoring: Scoring,
     progress: Progress = lambda _done, _total: None,
+    directives: Sequence[Directive] = (),
 ) -> Iterator[Stretch]:
-    """Steps events in their order with an empty memory, `CHUNK` at a time."""
-    walker = _Walker(settings, scoring, accounts=2 * len(events.frame) + 1)
+    """Steps events in their order with an empty memory, `CHUNK` at a time.
+
+    Directives count from when they were issued.
+    """
+    accounts = 2 * (len(events.frame) + len(directives)) + 1
+    walker = _Walker(settings, scoring, accounts, Feedback(directives))
     done = 0
     for messages in events.messages(CHUNK):
         yield walker.step(done, [value for _, value in messages])
@@ -58,7 +65,10 @@ def walk(
 class _Walker:
     """The memory as of a place in the file, and the rules by which messages get there."""
 
-    def __init__(self, settings: Settings, scoring: Scoring, accounts: int) -> None:
+    def __init__(
+        self, settings: Settings, scoring: Scoring, accounts: int, feedback: Feedback
+    ) -> None:
+        self._feedback = feedback
         contract = settings.contract
         self._scorer = scoring.scorer
         self._memory = AccountMemory(accounts)
@@ -79,5 +89,6 @@ class _Walker:
         for row in rows[verdicts != Verdict.NEW].tolist():
             reused = verdicts[row] == Verdict.ID_REUSED
             refused[int(decoded.row_index[row])] = Refusal.ID_REUSED.value if reused else REPEAT
-        followed = self._memory.follow(first_legs(decoded, places, fresh), self._scorer)
+        legs = first_legs(decoded, places, fresh)
+        followed = self._feedback.follow(self._memory, legs, self._scorer)
         return Stretch(start, followed, decoded.row_index[fresh], refused)

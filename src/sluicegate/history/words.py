@@ -196,6 +196,26 @@ _PLAIN: Final[Mapping[str, tuple[str, str]]] = {
         "此前 10 天往来 {burst_legs_10d:count} 笔",
         "{burst_legs_10d:count leg} in the 10 days up to the movement before",
     ),
+    "circle": ("60 天内往来约 {circle:count} 个对手", "a circle of about {circle:count account}"),
+    "returned_24h": (
+        "{returned_24h:percent} 是 24 小时内从该对手收到的",
+        "{returned_24h:percent} of it had come from this counterparty within 24 h",
+    ),
+    "mule": ("过账迹象合计 {mule:plain}", "signs of a mule {mule:plain}"),
+    "collector": ("集散迹象合计 {collector:plain}", "signs of a collector {collector:plain}"),
+    "sleeper": ("沉睡迹象合计 {sleeper:plain}", "signs of a sleeper {sleeper:plain}"),
+    "mule_rarity": (
+        "像过账户的罕见度 {mule_rarity:plain} 级 每级少见十倍",
+        "rare as a mule {mule_rarity:plain} (3 is one in 1,000)",
+    ),
+    "collector_rarity": (
+        "像集散户的罕见度 {collector_rarity:plain} 级 每级少见十倍",
+        "rare as a collector {collector_rarity:plain} (3 is one in 1,000)",
+    ),
+    "sleeper_rarity": (
+        "像沉睡户的罕见度 {sleeper_rarity:plain} 级 每级少见十倍",
+        "rare as a sleeper {sleeper_rarity:plain} (3 is one in 1,000)",
+    ),
     "turnover_30d": (
         "本期 30 天往来 {turnover_30d:money} 元",
         "{turnover_30d:money} moved in this block of 30 days",

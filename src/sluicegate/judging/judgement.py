@@ -122,6 +122,9 @@ def questions_for(
 
 
 def _fired(pattern_set: PatternSet, strengths: Vector) -> list[tuple[CheckedPattern, float]]:
-    """The patterns that fired, in the order of the file, each with its strength."""
+    """The patterns that fired, in the order of the file, each with its strength.
+
+    Shadows, whose strengths are below zero, are left out.
+    """
     patterns, values = pattern_set.patterns, strengths.tolist()
-    return [(patterns[index], values[index]) for index in np.flatnonzero(strengths).tolist()]
+    return [(patterns[index], values[index]) for index in np.flatnonzero(strengths > 0).tolist()]

@@ -79,7 +79,7 @@ _STAMP_NS: Final = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class CompiledPatterns:
-    """A pattern set and the function that judges by it."""
+    """A pattern set and the function that judges by it; strengths of shadows are below zero."""
 
     pattern_set: PatternSet
     kernel: Kernel
@@ -136,8 +136,11 @@ def _pattern(index: int, checked: CheckedPattern) -> Iterator[str]:
     yield f"    # {checked.pattern.name}"
     yield f"    out[{index}] = 0.0"
     yield f"    if {guard}{true_source(checked.condition)}:"
-    yield f"        out[{index}] = _clip({number_source(checked.strength)})"
-    yield f"        rest *= 1.0 - out[{index}]"
+    if checked.pattern.shadow:  # below zero: no part of the score
+        yield f"        out[{index}] = -_clip({number_source(checked.strength)})"
+    else:
+        yield f"        out[{index}] = _clip({number_source(checked.strength)})"
+        yield f"        rest *= 1.0 - out[{index}]"
 
 
 def _fingerprint(source: str) -> str:

@@ -52,7 +52,8 @@ def strengths_frame(pattern_set: PatternSet, side: Side, features: pl.DataFrame)
     strengths = features.select(pl.all().fill_nan(None)).select(
         _strength(checked, side).alias(checked.pattern.name) for checked in pattern_set.patterns
     )
-    rests = (1.0 - pl.col(checked.pattern.name) for checked in pattern_set.patterns)
+    judging = (each.pattern.name for each in pattern_set.patterns if not each.pattern.shadow)
+    rests = (1.0 - pl.col(name) for name in judging)
     score = 1.0 - reduce(operator.mul, rests, pl.lit(1.0))
     if not pattern_set.patterns:
         return pl.DataFrame({"score": [0.0] * features.height})
@@ -96,6 +97,7 @@ def _strength(checked: CheckedPattern, side: Side) -> pl.Expr:
         return none
     fires = condition_expression(checked.condition).fill_null(value=False)
     strength = number_expression(checked.strength).clip(0.0, 1.0).fill_null(0.0)
+    strength = -strength if checked.pattern.shadow else strength
     return pl.when(fires).then(strength).otherwise(none)
 
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sluicegate.domain.measure import Measure
 from sluicegate.errors import Problem
@@ -83,6 +83,8 @@ class Pattern(BaseModel):
     title: Words
     side: Annotated[Side, Field(strict=False)]
     when: Text
+    shadow: bool = False
+    """Judged and counted, but no part of a score."""
     weight: Share | None = None
     strength: Text | None = None
     reason: Words
@@ -158,7 +160,7 @@ class PatternSet:
     @cached_property
     def version(self) -> str:
         """First 16 hex digits of the SHA-256 of the content."""
-        return hashlib.sha256(self.content.encode()).hexdigest()[:16]
+        return version_of(self.content)
 
     def index_of(self, name: str) -> int:
         """Where the strength of a pattern stands; KeyError when there is no such pattern."""
@@ -199,6 +201,39 @@ def parse_patterns(text: str, origin: str) -> PatternSet:
         Problem: names the origin, the pattern and the thing that is wrong.
     """
     declared = read_declared(PatternFile, text, origin, table="pattern", entries=_ENTRIES)
+    return _pattern_set(declared, origin)
+
+
+def published_patterns(content: str, version: str) -> PatternSet:
+    """The set whose content was published under a version.
+
+    Raises:
+        Problem: it is of another version, or this program does not know all of it.
+    """
+    origin = f"pattern set {version}"
+    try:
+        found = _pattern_set(PatternFile.model_validate_json(content, strict=False), origin)
+    except ValidationError as error:
+        raise Problem(
+            f"{origin}: cannot be read",
+            str(error.errors()[0]["msg"]),
+            "another version of sluicegate has published it: publish it again with this one",
+        ) from error
+    if found.version != version:
+        raise Problem(
+            f"{origin}: what it says has another hash",
+            found.version,
+            "another version of sluicegate has published it: publish it again with this one",
+        )
+    return found
+
+
+def version_of(content: str) -> str:
+    """First 16 hex digits of the SHA-256 of the content of a pattern set."""
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _pattern_set(declared: PatternFile, origin: str) -> PatternSet:
     _check_unique([pattern.name for pattern in declared.pattern], origin)
     names = _names(declared.terms, origin)
     patterns = tuple(_checked(pattern, names, origin) for pattern in declared.pattern)

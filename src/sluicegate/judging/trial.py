@@ -44,7 +44,7 @@ def try_patterns(compiled: CompiledPatterns, legs: int, seed: int) -> Trial:
             expected = strengths_frame(compiled.pattern_set, side, frame).select(names).to_numpy()
             found = np.array([compiled.judge(code, row)[1] for row in features])
             _require_same(names, found, expected)
-            fired += (found > 0).sum(axis=0)
+            fired += (found != 0).sum(axis=0)
             for row, strengths in zip(features[:20], found[:20], strict=True):
                 explain(compiled.pattern_set, row, strengths)
     return Trial(legs, dict(zip(names, fired.tolist(), strict=True)))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sluicegate.errors import Problem
 from sluicegate.memory.directive_table import DirectiveTable, sorted_bytes
 from sluicegate.memory.features import FEATURE_COUNT
+from sluicegate.memory.population import POPULATION
 from sluicegate.memory.row import DEPARTURE, FLAG_OUTSIDE, LEG, ROW, opaque
 from sluicegate.memory.step import (
     META,
@@ -44,6 +45,8 @@ class Scorer:
     utc_offset_s: int
     pattern_names: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
     """Hashes of the patterns' names, by which whitelists name them."""
+    shadows: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Which of the patterns are shadows: judged and counted, no part of a score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class Stepped:
     hit_strengths: Floats  # float64[h, patterns]
     late: int  # legs older than their account's latest event
     too_late: int  # those of them that no local day covers any more
+    shadow_fired: Ints  # int64[shadows of the scorer]: how often each fired
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ class AccountMemory:
                 f"{capacity:,} accounts are {capacity * ROW.itemsize / 2**30:.1f} GiB of addresses",
                 "lower worker.accounts_per_partition",
             ) from error
+        self.population: Records = np.zeros(1, POPULATION)
         self._slots = np.zeros(_FIRST_SLOTS, np.uint64)
         self._meta = np.zeros(META, np.int64)
 
@@ -145,16 +150,18 @@ class AccountMemory:
         hits = np.empty(n, np.int64)
         features = np.empty((n + 1, FEATURE_COUNT))
         strengths = np.empty((n + 1, scorer.pattern_count))
+        fired = np.zeros(len(scorer.shadows), np.int64)
         late, too_late = self.late_legs, self.too_late_legs
         sent, hit = step_legs(
-            *self._state(), *self._lists(), legs,
+            *self._state(), *self._lists(), self.population, legs,
             scorer.kernel, scorer.pattern_names, scorer.utc_offset_s, scorer.threshold,
             partition, log_offset, np.empty(n, np.int64), arrivals, scores, hits,
-            features, strengths,
+            features, strengths, scorer.shadows, fired,
         )  # fmt: skip
         return Stepped(
             scores, arrivals[:sent], hits[:hit], features[:hit], strengths[:hit],
             self.late_legs - late, self.too_late_legs - too_late,
+            fired,
         )  # fmt: skip
 
     def follow(self, legs: Records, scorer: Scorer) -> Followed:
@@ -172,7 +179,7 @@ class AccountMemory:
         features = np.empty((2 * n + 1, FEATURE_COUNT))
         strengths = np.empty((2 * n + 1, scorer.pattern_count))
         hit = step_transactions(
-            *self._state(), *self._lists(), legs,
+            *self._state(), *self._lists(), self.population, legs,
             scorer.kernel, scorer.pattern_names, scorer.utc_offset_s, scorer.threshold,
             np.empty((n, 2), np.int64), np.zeros(1, LEG), payer_scores, payee_scores,
             hits, sides, features, strengths,
@@ -189,7 +196,7 @@ class AccountMemory:
         features = np.empty((n, FEATURE_COUNT))
         strengths = np.empty((n, scorer.pattern_count))
         judge_legs(
-            self._rows, np.zeros(1, ROW), self._slots, *self._lists(), legs,
+            self._rows, np.zeros(1, ROW), self._slots, *self._lists(), self.population, legs,
             scorer.kernel, scorer.pattern_names, scorer.utc_offset_s, scores, features, strengths,
         )  # fmt: skip
         return scores, features, strengths
@@ -259,12 +266,24 @@ class AccountMemory:
         self.directives.clean()
 
     def digest(self) -> str:
-        """Equal digests: equal rows and directives, whatever the order in which they appeared."""
+        """Equal digests: equal rows, directives, population, in whatever order they appeared."""
         rows = self.rows
         order = np.argsort(np.ascontiguousarray(rows["account"]).view("S40")[:, 0], kind="stable")
         found = hashlib.sha256(rows[order].tobytes())
         found.update(sorted_bytes([self.directives]))
+        found.update(self.population_bytes)
         return found.hexdigest()
+
+    @property
+    def population_bytes(self) -> bytes:
+        """What is usual among the accounts (`POPULATION`); empty before the first leg counted."""
+        return self.population.tobytes() if self.population["counts"].any() else b""
+
+    def put_population(self, told: bytes) -> None:
+        """Writes a checkpointed population over what is held."""
+        self.population = (
+            np.frombuffer(told, POPULATION).copy() if told else np.zeros(1, POPULATION)
+        )
 
     def _state(self) -> tuple[Any, ...]:
         return self._rows, self._dirty, self._slots, self._meta

@@ -78,5 +78,5 @@ def suppress(heads, nexts, directives, at, leg, names, score, strengths):
         return score
     rest = 1.0
     for k in range(names.shape[0]):
-        rest *= 1.0 - strengths[k]
+        rest *= 1.0 - max(strengths[k], 0.0)  # a shadow's is below zero
     return 1.0 - rest

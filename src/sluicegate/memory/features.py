@@ -31,6 +31,8 @@ SMALL_MINOR: Final = 100_00
 """A leg of at most 100.00 can be a test payment."""
 LARGE_MINOR: Final = 10_000_00
 """A movement above 10,000.00 counts as large (Yinfa 2017 no. 99, structuring)."""
+CIRCLE_OF_INSTITUTION: Final = 40.0
+"""With so many counterparties in 60 days an account is a shop, a payroll, a utility, a broker."""
 BANDS_MINOR: Final = ((9_000_00, 10_000_00), (19_000_00, 20_000_00), (49_000_00, 50_000_00))
 """Half-open bands just below reporting lines, where structured amounts gather."""
 
@@ -74,6 +76,10 @@ def _provenance() -> list[Feature]:
         "pass_through_gap_24h": ("share", "pass_through_gap_24h of the payer at the departure"),
         "suspicion_out": ("share", "suspicion_out of the payer before the departure"),
         "silent_days": ("days", "silent_days of the payer at the departure"),
+        "mule": ("powers of ten", "mule of the payer at the departure"),
+        "collector": ("powers of ten", "collector of the payer at the departure"),
+        "sleeper": ("powers of ten", "sleeper of the payer at the departure"),
+        "circle": ("accounts", "circle of the payer at the departure"),
     }
     return [
         Feature(
@@ -84,6 +90,30 @@ def _provenance() -> list[Feature]:
             provenance=True,
         )
         for name, (unit, definition) in carried.items()
+    ]
+
+
+def _rarities() -> list[Feature]:
+    of_mule = "covered_1h, chain_depth, 1 - pass_through_gap_24h of at most 4 legs, amount_z, all of a departure, and amount_z of the arrival, each x 0.3 unless pair_new; returned_24h"
+    of_collector = "similar_24h and the burst of counterparties in 24 h over the account's own month, of either side, each x 0.3 unless pair_new; same_pair_near_7d of the departure"
+    of_sleeper = "how few outflows the payer has had in its life, x 0.3 unless pair_new"
+    sums = {"mule": of_mule, "collector": of_collector, "sleeper": of_sleeper}
+    return [
+        Feature(
+            name,
+            "powers of ten",
+            f"sum over signs of how much rarer than one leg in e each is in the population, an arrival's with what its departure had: {signs}",
+            "population",
+        )
+        for name, signs in sums.items()
+    ] + [
+        Feature(
+            f"{name}_rarity",
+            "powers of ten",
+            f"-log10 of the share of legs of this side lately counted in the population with as much of {name} or more, at most 4; 0 until 1,000 are counted",
+            "population",
+        )
+        for name in sums
     ]
 
 
@@ -281,6 +311,18 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "sketch of 64 bits a block",
     ),
     Feature(
+        "circle",
+        "accounts",
+        "the larger of sources_60d and targets_60d",
+        "sketch of 64 bits a block",
+    ),
+    Feature(
+        "returned_24h",
+        "share",
+        "share of this outflow that its payee had paid to the account in the last 24 h, at most 1; NULL on an inflow and for cash",
+        "ring",
+    ),
+    Feature(
         "sources_1h", "accounts", "distinct payers of the last 1 h, cash not counted", "long ring"
     ),
     Feature(
@@ -422,6 +464,13 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "1 when a directive says so of the counterparty, as known when the leg was written",
         "directive",
     ),
+    Feature(
+        "past_score",
+        "score in [0, 1]",
+        "highest score of an earlier leg of the account, each halved every 7 d up to the anchor; 0 without one",
+        "judgement",
+    ),
+    *_rarities(),
     *_provenance(),
 )
 

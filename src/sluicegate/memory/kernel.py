@@ -1,7 +1,7 @@
 """The mathematics of one account row: `observe` reads it, `remember` updates it.
 
-`observe(row, leg, offset, f)` fills the feature vector of a leg, but for what directives say, and
-changes nothing;
+`observe(row, leg, offset, f)` fills the feature vector of a leg, but for what directives and the
+population say, and changes nothing;
 `remember(row, leg, offset, f)` then folds the leg in, with the numbers `observe` just made.
 Both are numba functions of plain records; the feature table in `features` says what they mean.
 """
@@ -75,6 +75,7 @@ SOURCES_24H: Final = FEATURE_INDEX["sources_24h"]
 SMALL_SAME_PAIR_24H: Final = FEATURE_INDEX["small_same_pair_24h"]
 PASS_GAP: Final = FEATURE_INDEX["pass_through_gap_24h"]
 PASS_LEGS: Final = FEATURE_INDEX["pass_through_legs_24h"]
+RETURNED_24H: Final = FEATURE_INDEX["returned_24h"]
 COVERED_1H: Final = FEATURE_INDEX["covered_1h"]
 COVERED_24H: Final = FEATURE_INDEX["covered_24h"]
 COVERED_3D: Final = FEATURE_INDEX["covered_3d"]
@@ -98,6 +99,8 @@ SUSPICION_IN: Final = FEATURE_INDEX["suspicion_in"]
 SUSPICION_OUT: Final = FEATURE_INDEX["suspicion_out"]
 SOURCES_60D: Final = FEATURE_INDEX["sources_60d"]
 TARGETS_60D: Final = FEATURE_INDEX["targets_60d"]
+CIRCLE: Final = FEATURE_INDEX["circle"]
+PAST_SCORE: Final = FEATURE_INDEX["past_score"]
 SOURCES_1H: Final = FEATURE_INDEX["sources_1h"]
 SOURCES_10D: Final = FEATURE_INDEX["sources_10d"]
 SAME_PAIR_5D: Final = FEATURE_INDEX["same_pair_5d"]
@@ -327,6 +330,16 @@ def _observe_match(times, amounts, count, anchor, amount, f):
 
 
 @_jit
+def _returned(row, anchor, peer, amount):
+    """Share of an outflow that its payee had paid in 24 h."""
+    total = 0
+    for i in range(min(np.int64(row.in_count), RING)):
+        if row.in_peer[i] == peer and anchor - np.int64(row.in_time[i]) <= DAY:
+            total += row.in_amount[i]
+    return min(total / amount, 1.0) if peer != 0 else NAN
+
+
+@_jit
 def _pass_on(row, anchor, amount, f):
     """How inflows that are still there cover this outflow, newest first; the row is unchanged."""
     count = np.int64(row.in_count)
@@ -465,6 +478,7 @@ def _observe_blocks(row, inflow, anchor_day, leg_day, peer, amount, known, f):
     f[LARGEST_OUTFLOW] = largest_out / MINOR
     f[SOURCES_60D] = DISTINCT[_bits(sketch_in)]
     f[TARGETS_60D] = DISTINCT[_bits(sketch_out)]
+    f[CIRCLE] = max(f[SOURCES_60D], f[TARGETS_60D])
 
 
 @_jit
@@ -616,6 +630,7 @@ def observe(row, leg, offset, f):
         )
         _observe_match(row.out_time, row.out_amount, out_count, anchor, amount, f)
         _observe_arrived(row, anchor, leg_s, amount, f[PAYER_CHAIN_DEPTH], f)
+        f[RETURNED_24H] = NAN
         f[AMOUNT_Z] = _z(row.in_mean, row.in_variance, in_count, log_amount)
     else:
         _observe_likeness(
@@ -623,6 +638,7 @@ def observe(row, leg, offset, f):
         )
         _observe_match(row.in_time, row.in_amount, in_count, anchor, amount, f)
         _pass_on(row, anchor, amount, f)
+        f[RETURNED_24H] = _returned(row, anchor, peer, amount)
         f[AMOUNT_Z] = _z(row.out_mean, row.out_variance, out_count, log_amount)
     _observe_days(row, inflow, anchor_day, leg_day, amount, known, f)
     _observe_blocks(row, inflow, anchor_day, leg_day, peer, amount, known, f)
@@ -635,6 +651,7 @@ def observe(row, leg, offset, f):
     _observe_profile(row, anchor_day, f)
     f[COUNTERPARTY_INVOLVED] = leg.flags & FLAG_INVOLVED != 0
     f[COUNTERPARTY_PUNISHED] = leg.flags & FLAG_PUNISHED != 0
+    f[PAST_SCORE] = row.past_score * 0.5 ** ((anchor - last) / SEVEN_DAYS) if known else 0.0
 
 
 @_jit
@@ -801,6 +818,12 @@ def remember(row, leg, offset, f):
         _remember_inflow(row, leg_s, peer, amount, f[CHAIN_DEPTH])
     else:
         _remember_outflow(row, anchor, leg_s, peer, amount)
+
+
+@_jit
+def remember_score(row, f, score):
+    """Keeps the leg's score; one that is not a number, of a failed judgement, is not kept."""
+    row.past_score = max(f[PAST_SCORE], score)
 
 
 ROW_TYPE: Final = nb.from_dtype(ROW)

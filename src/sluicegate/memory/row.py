@@ -1,4 +1,4 @@
-"""The records that the kernel reads and writes: account row, leg, profile, directive.
+"""The records of the legs log and of the memory: row, leg, profile, directive, activation.
 
 Byte budget of an account (kept by a test):
 
@@ -13,7 +13,8 @@ Byte budget of an account (kept by a test):
     pairs known, 64 slots               64
     profile                             12
     leading digits, active days         20
-    spare                               12
+    own past score                       4
+    spare                                8
     row                              1,216
     index, at most half full            16 to 32
     changed, swept, head of directives   6
@@ -26,7 +27,7 @@ import numpy.typing as npt
 
 from sluicegate.memory.features import DECAY_SECONDS, PROVENANCE_COUNT
 
-LAYOUT_VERSION: Final = 2
+LAYOUT_VERSION: Final = 3
 """Raised when ROW changes: a checkpoint of another version is refused, never misread."""
 
 RING: Final = 16
@@ -112,7 +113,8 @@ ROW: Final = np.dtype(
         ("standing", "u1"),  # enterprise status, and 8 times one more than the tier
         ("digits", "<u2", (9,)),  # legs by the leading digit of their amount
         ("active_days", "<u2"),
-        ("spare", "u1", (12,)),
+        ("past_score", "<f4"),  # highest of late, valued at last_s
+        ("spare", "u1", (8,)),
     ]
 )
 
@@ -148,6 +150,15 @@ DIRECTIVE: Final = np.dtype(
         ("is_ended", "u1"),
         ("is_mirrored", "u1"),  # told of the other account of the pair
         ("spare", "u1", (5,)),
+    ]
+)
+
+ACTIVATION: Final = np.dtype(
+    [
+        ("version", "S16"),  # of the pattern set that judges from here on
+        ("position", "<i8"),
+        ("source_partition", "<u4"),
+        ("spare", "<u4"),
     ]
 )
 

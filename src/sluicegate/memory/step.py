@@ -21,7 +21,15 @@ from sluicegate.memory.directives import (
     suppress,
 )
 from sluicegate.memory.features import FEATURE_INDEX, FEATURES
-from sluicegate.memory.kernel import ROW_TYPE, fingerprint, is_too_late, observe, remember
+from sluicegate.memory.kernel import (
+    ROW_TYPE,
+    fingerprint,
+    is_too_late,
+    observe,
+    remember,
+    remember_score,
+)
+from sluicegate.memory.population import POPULATION_TYPE, observe_rarity
 from sluicegate.memory.row import (
     ARRIVAL,
     DEPARTURE,
@@ -52,6 +60,7 @@ _rows = nt.Array(ROW_TYPE, 1, "C")
 _rows_read = nt.Array(ROW_TYPE, 1, "C", readonly=True)
 _profiles_read = nt.Array(nb.from_dtype(PROFILE), 1, "C", readonly=True)
 _directives = nt.Array(DIRECTIVE_TYPE, 1, "C")
+_population = nt.Array(POPULATION_TYPE, 1, "C")
 _accounts_read = nt.Array(nt.uint64, 2, "C", readonly=True)
 _i8 = nt.int64[::1]
 _f8 = nt.float64[::1]
@@ -69,6 +78,8 @@ META: Final = 4
 LOOK_AHEAD: Final = 4
 """Legs ahead for which the row is asked for, so that it has come from memory when it is needed."""
 CACHE_LINE: Final = 64
+LEARNS: Final = True
+COUNTS_NOTHING: Final = False
 
 
 @intrinsic
@@ -214,17 +225,27 @@ def provenance_of(score, features):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _weigh(row, heads, nexts, directives, at, leg, patterns, offset, f, s):
-    """Features and strengths of one leg; returns its score before any whitelist."""
+def _weigh(
+    row, heads, nexts, directives, population, learns, at, leg, patterns, offset, f, s
+):  # fmt: skip
+    """Features and strengths of one leg; returns its score before any whitelist.
+
+    The leg is counted in the population if that `learns`.
+    """
     observe(row, leg, offset, f)
     observe_directives(heads, nexts, directives, at, leg, f)
+    observe_rarity(population[0], leg.side > 0, f, learns)
     return patterns(np.int64(leg.side), f, s)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _judge(row, heads, nexts, directives, at, leg, patterns, names, offset, f, s):
+def _judge(
+    row, heads, nexts, directives, population, at, leg, patterns, names, offset, f, s
+):  # fmt: skip
     """Judges one leg against a row, which is the account's if `at` is not -1."""
-    score = _weigh(row, heads, nexts, directives, at, leg, patterns, offset, f, s)
+    score = _weigh(
+        row, heads, nexts, directives, population, COUNTS_NOTHING, at, leg, patterns, offset, f, s
+    )  # fmt: skip
     if at >= 0 and heads[at]:
         return suppress(heads, nexts, directives, at, leg, names, score, s)
     return score
@@ -232,11 +253,13 @@ def _judge(row, heads, nexts, directives, at, leg, patterns, names, offset, f, s
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _step(
-    rows, dirty, meta, heads, nexts, directives, at, leg, patterns, names, offset, f, s
+    rows, dirty, meta, heads, nexts, directives, population, at, leg, patterns, names, offset, f, s
 ):  # fmt: skip
     """Judges one leg against its account's row, then remembers it."""
     row = rows[at]
-    score = _weigh(row, heads, nexts, directives, at, leg, patterns, offset, f, s)
+    score = _weigh(
+        row, heads, nexts, directives, population, LEARNS, at, leg, patterns, offset, f, s
+    )  # fmt: skip
     if heads[at]:
         left = suppress(heads, nexts, directives, at, leg, names, score, s)
         meta[3] += left < score
@@ -246,27 +269,31 @@ def _step(
         meta[1] += 1
         meta[2] += is_too_late(row, (leg_s + offset) // 86_400)
     remember(row, leg, offset, f)
+    remember_score(row, f, score)
     dirty[at] = 1
     return score
 
 
 @nb.njit(
     nt.Tuple((nt.int64, nt.int64))(
-        _rows, _u1, _u8, _i8, _i4, _i4, _directives,
+        _rows, _u1, _u8, _i8, _i4, _i4, _directives, _population,
         _legs_read, _strengths_type, _u4, nt.int64, nt.float64,
-        nt.int64, nt.int64, _i8, _legs, _f8, _i8, _f8x2, _f8x2,
+        nt.int64, nt.int64, _i8, _legs, _f8, _i8, _f8x2, _f8x2, _i8, _i8,
     ),
     cache=True, nogil=True, error_model="numpy", _nrt=False,
 )  # fmt: skip
 def step_legs(
-    rows, dirty, slots, meta, heads, nexts, directives, legs, patterns, names, offset, threshold,
+    rows, dirty, slots, meta, heads, nexts, directives, population,
+    legs, patterns, names, offset, threshold,
     partition, log_offset, found, arrivals, scores, hits, hit_features, hit_strengths,
+    shadows, shadow_fired,
 ):  # fmt: skip
     """Steps the legs of one message; returns how many arrivals and how many hits it wrote.
 
     A hit is a leg whose score reaches the threshold, or whose judgement failed (not a number).
     Features and strengths are written where the next hit's would lie, so there is one row more of
-    them than legs. `found` is scratch.
+    them than legs. `found` is scratch. How often each of the patterns `shadows` fired is added to
+    `shadow_fired`.
     """
     sent = 0
     hit = 0
@@ -279,10 +306,12 @@ def step_legs(
         leg = legs[i]
         f = hit_features[hit]
         score = _step(
-            rows, dirty, meta, heads, nexts, directives, found[i], leg, patterns, names, offset,
-            f, hit_strengths[hit],
+            rows, dirty, meta, heads, nexts, directives, population, found[i], leg,
+            patterns, names, offset, f, hit_strengths[hit],
         )  # fmt: skip
         scores[i] = score
+        for k in range(shadows.shape[0]):
+            shadow_fired[k] += hit_strengths[hit, shadows[k]] < 0
         if leg.side == DEPARTURE and not leg.flags & FLAG_OUTSIDE:
             arrival = arrivals[sent]
             _arrival_of(leg, score, f, arrival)
@@ -297,14 +326,15 @@ def step_legs(
 
 @nb.njit(
     nt.int64(
-        _rows, _u1, _u8, _i8, _i4, _i4, _directives,
+        _rows, _u1, _u8, _i8, _i4, _i4, _directives, _population,
         _legs_read, _strengths_type, _u4, nt.int64, nt.float64,
         nt.int64[:, ::1], _legs, _f8, _f8, _i8, nt.int8[::1], _f8x2, _f8x2,
     ),
     cache=True, nogil=True, error_model="numpy", _nrt=False,
 )  # fmt: skip
 def step_transactions(
-    rows, dirty, slots, meta, heads, nexts, directives, legs, patterns, names, offset, threshold,
+    rows, dirty, slots, meta, heads, nexts, directives, population,
+    legs, patterns, names, offset, threshold,
     found, follow, payer_scores, payee_scores, hits, hit_sides, hit_features, hit_strengths,
 ):  # fmt: skip
     """Steps first legs and, at once, the arrivals that follow; returns how many hits it wrote.
@@ -334,8 +364,8 @@ def step_transactions(
             at = found[i, 0 if first else 1]
             f = hit_features[hit]
             score = _step(
-                rows, dirty, meta, heads, nexts, directives, at, current, patterns, names, offset,
-                f, hit_strengths[hit],
+                rows, dirty, meta, heads, nexts, directives, population, at, current,
+                patterns, names, offset, f, hit_strengths[hit],
             )  # fmt: skip
             if side == DEPARTURE:
                 payer_scores[i] = score
@@ -355,13 +385,13 @@ def step_transactions(
 
 @nb.njit(
     nt.void(
-        _rows, _rows, _u8, _i4, _i4, _directives,
+        _rows, _rows, _u8, _i4, _i4, _directives, _population,
         _legs_read, _strengths_type, _u4, nt.int64, _f8, _f8x2, _f8x2,
     ),
     cache=True, nogil=True, error_model="numpy", _nrt=False,
 )  # fmt: skip
 def judge_legs(
-    rows, unknown, slots, heads, nexts, directives, legs, patterns, names, offset,
+    rows, unknown, slots, heads, nexts, directives, population, legs, patterns, names, offset,
     scores, features, strengths,
 ):  # fmt: skip
     """Judges each leg against the rows as they are, or an `unknown` account's; changes nothing."""
@@ -369,8 +399,8 @@ def judge_legs(
         at = _find(rows, slots, legs[i].account)
         row = rows[at] if at >= 0 else unknown[0]
         scores[i] = _judge(
-            row, heads, nexts, directives, at, legs[i], patterns, names, offset,
-            features[i], strengths[i],
+            row, heads, nexts, directives, population, at, legs[i],
+            patterns, names, offset, features[i], strengths[i],
         )  # fmt: skip
 
 

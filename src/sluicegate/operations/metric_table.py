@@ -73,6 +73,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(WORKER, COUNTER, "sluicegate_worker_reasons_total", "reasons", "alerts by pattern and measure: an alert counts once for each of its reasons", ("pattern", "measure")),
     Metric(WORKER, COUNTER, "sluicegate_worker_suppressed_total", "records", "legs on which a whitelist took a pattern out of the score"),
     Metric(WORKER, GAUGE, "sluicegate_worker_last_alert_timestamp_seconds", "unix seconds", "when the last alert was sent; 0 before the first"),
+    Metric(WORKER, COUNTER, "sluicegate_worker_shadow_fired_total", "legs", "legs on which a shadow pattern fired, by pattern", ("pattern",)),
     Metric(WORKER, COUNTER, "sluicegate_worker_unjudged_total", "records", "judgements that failed and went to dead-letter, by pattern", ("pattern",), ("JudgementsFail",)),
     Metric(WORKER, HISTOGRAM, "sluicegate_worker_batch_seconds", "seconds", "time a batch took to pass"),
     Metric(WORKER, HISTOGRAM, "sluicegate_worker_checkpoint_seconds", "seconds", "time a checkpoint of one partition took until it was acknowledged"),

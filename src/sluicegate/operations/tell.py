@@ -1,4 +1,4 @@
-"""Sends profiles and directives into their topics, and reads directives back.
+"""Sends profiles, directives and pattern sets into their topics, and reads directives back.
 
 A file is checked as a whole before anything of it is sent: half a list helps nobody.
 """
@@ -19,7 +19,7 @@ from sluicegate.domain.profile import Profile, parse_profile
 from sluicegate.domain.refusal import Refused
 from sluicegate.errors import Problem
 from sluicegate.history.tables import scan
-from sluicegate.judging.patterns import load_patterns
+from sluicegate.judging.patterns import PatternSet, load_patterns
 from sluicegate.operations.post import Post
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import confluent_config
@@ -91,6 +91,19 @@ def send(
             progress(done, len(said))
     post.flush()
     progress(len(said), len(said))
+
+
+def publish(settings: Settings, bootstrap: str, pattern_set: PatternSet) -> None:
+    """Stores a pattern set under its hash, which has the router activate it.
+
+    Raises:
+        Problem: the broker does not take it.
+    """
+    post = Post(settings, bootstrap, SAME_AGAIN)
+    topic = Topics.of(settings).patterns
+    post.partitions(topic)
+    post.send(topic, 0, pattern_set.version.encode(), pattern_set.content.encode())
+    post.flush()
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ _LEG: Final = np.dtype(
         ("channel", "u1"),
         ("kind", "u1"),
         ("flags", "u1"),
-        ("provenance", "<f4", (12,)),
+        ("provenance", "<f4", (16,)),
     ]
 )
 _CONTENT: Final = ("id", "occurred_at", "amount", "payer_account", "payee_account")

@@ -16,7 +16,7 @@ from itertools import zip_longest
 from typing import Final, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import Base64Bytes, BaseModel, ConfigDict
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory, Records
@@ -53,8 +53,13 @@ class Place(BaseModel):
     """Ids of the cluster and of the legs topic that this state was made from."""
     pattern_set: str = ""
     """Version of the pattern set that judged last."""
+    activated: str = ""
+    """Version of the published set that a record has activated; "": the configured file judges."""
     whole_from: int = 1
     """Number of the checkpoint from which on the changelog holds every row: its last sweep's."""
+    population: Base64Bytes = b""
+    """What is usual among the accounts, where a checkpoint or a file says it; else the memory
+    holds it."""
 
 
 def new_owner() -> bytes:
@@ -86,6 +91,11 @@ def _kind(value: bytes) -> int:
     return kind if len(value) >= _LEAST.get(kind, len(value) + 1) else 0
 
 
+def with_population(place: Place, memory: AccountMemory) -> Place:
+    """The place as it is written down, with what is usual in the memory."""
+    return place.model_copy(update={"population": memory.population_bytes})
+
+
 def chunks(memory: AccountMemory, place: Place, owner: bytes, number: int) -> Iterator[bytes]:
     """The changelog messages of one checkpoint.
 
@@ -95,7 +105,7 @@ def chunks(memory: AccountMemory, place: Place, owner: bytes, number: int) -> It
     rows = memory.take_dirty(ROWS_A_CHUNK)
     directives = memory.directives.take_dirty(DIRECTIVES_A_CHUNK)
     parts = list(zip_longest(rows, directives)) or [(None, None)]
-    state = place.model_dump_json().encode()
+    state = with_population(place, memory).model_dump_json().encode()
 
     def message(index: int, rows: Records | None, directives: Records | None) -> bytes:
         own_state = state if index == 0 else b""
@@ -202,6 +212,8 @@ class Restorer:
         for chunk in self._staged:
             if chunk.state:
                 self.place = Place.model_validate_json(chunk.state)
+                self.memory.put_population(self.place.population)
+                self.place.population = b""
             self.memory.put(chunk.rows)
         for chunk in self._staged:  # behind all rows: a directive looks for its account's
             self.memory.put_directives(chunk.directives)

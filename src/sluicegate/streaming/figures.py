@@ -16,6 +16,7 @@ from sluicegate.memory.row import ARRIVAL, FLAG_OUTSIDE
 from sluicegate.operations.metrics import Metrics
 from sluicegate.streaming.lead import Lead
 from sluicegate.streaming.partition import Applied, Partition
+from sluicegate.streaming.scoring import Scoring
 from sluicegate.streaming.sources import SourceReader
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ class WorkerFigures:
             measure.value: metrics.counter("sluicegate_worker_alerts_total", measure=measure.value)
             for measure in Measure
         }
+        self._version = ""
         self._reasons: dict[tuple[str, str], Counter] = {}
 
     # While the stream goes on.
@@ -191,6 +193,13 @@ class WorkerFigures:
         if arrivals < len(sides):
             self._departure_judged.observe(ages[arrived.argmin()])
 
+    def shadows(self, applied: Applied, scoring: Scoring) -> None:
+        """Patterns fired that are no part of a score."""
+        indexes, fired = scoring.scorer.shadows.tolist(), applied.stepped.shadow_fired.tolist()
+        for index, times in zip(indexes, fired, strict=True):
+            name = scoring.pattern_set.patterns[index].pattern.name
+            self._metrics.counter("sluicegate_worker_shadow_fired_total", pattern=name).inc(times)
+
     def alert(self, alert: Alert) -> None:
         """An alert was sent."""
         now, measure = time.time(), alert.measure.value
@@ -230,8 +239,11 @@ class WorkerFigures:
     # Now and then.
 
     def judges_by(self, pattern_set: PatternSet) -> None:
-        """The pattern set in force."""
-        self._metrics.gauge("sluicegate_pattern_set_info", version=pattern_set.version).set(1)
+        """The pattern set in force from now on."""
+        for version in {self._version or pattern_set.version, pattern_set.version}:
+            is_now = version == pattern_set.version
+            self._metrics.gauge("sluicegate_pattern_set_info", version=version).set(is_now)
+        self._version = pattern_set.version
         for each in pattern_set.patterns:
             self._metrics.counter("sluicegate_worker_unjudged_total", pattern=each.pattern.name)
 

@@ -9,7 +9,7 @@ import contextlib
 import math
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, Protocol
 
@@ -86,13 +86,23 @@ class _Judged:
 
 
 class JudgeWeb:
-    """The pages for the counter; `partition_count` is that of the topics."""
+    """The pages for the counter; `partition_count` is that of the topics.
+
+    `active` tells which set judges in a held partition; without it the given one does everywhere.
+    """
 
     def __init__(
-        self, holder: Holder, scoring: Scoring, *, slot: str, partition_count: int
+        self,
+        holder: Holder,
+        scoring: Scoring,
+        *,
+        slot: str,
+        partition_count: int,
+        active: Callable[[int], Scoring] | None = None,
     ) -> None:
         self._holder = holder
-        self._scoring = scoring
+        self._configured = scoring
+        self._active = active or (lambda _number: scoring)
         self._slot = slot
         self._partition_count = partition_count
         self._lines: set[web.WebSocketResponse] = set()
@@ -180,7 +190,7 @@ class JudgeWeb:
                 await asyncio.sleep(0)
         return Judgements(
             slot=self._slot,
-            pattern_set_version=self._scoring.pattern_set.version,
+            pattern_set_version=self._version,
             partitions=standings,
             judged=tuple(worded),
         )
@@ -199,7 +209,7 @@ class JudgeWeb:
             standings[number] = standing
             memory = self._holder.partitions[number].memory
             own = records[indexes]
-            scores, features, strengths = memory.judge(own, self._scoring.scorer)
+            scores, features, strengths = memory.judge(own, self._active(number).scorer)
             for place, index in enumerate(indexes):
                 outflow = bool(own["side"][place] == DEPARTURE)
                 judged[index] = _Judged(
@@ -212,7 +222,7 @@ class JudgeWeb:
             return judged
         if not math.isfinite(judged.score):
             return NotJudged(partition=judged.partition, why="failed")
-        patterns = self._scoring.pattern_set
+        patterns = self._active(judged.partition).pattern_set
         reasons = explain(patterns, judged.features, judged.strengths)
         return JudgedLeg(
             partition=judged.partition,
@@ -226,11 +236,18 @@ class JudgeWeb:
             flags=judged.flags,
         )
 
+    @property
+    def _version(self) -> str:
+        """Of the set that judges here; of the first partition's while one is being activated."""
+        held = min(self._holder.partitions, default=None)
+        scoring = self._configured if held is None else self._active(held)
+        return scoring.pattern_set.version
+
     def _standings(self) -> Standings:
         held = {number: self._standing_of(number) for number in self._holder.partitions}
         return Standings(
             slot=self._slot,
-            pattern_set_version=self._scoring.pattern_set.version,
+            pattern_set_version=self._version,
             partitions={n: each for n, each in held.items() if isinstance(each, Standing)},
         )
 

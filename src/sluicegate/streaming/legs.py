@@ -15,7 +15,7 @@ import numpy as np
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import Records
-from sluicegate.memory.row import DIRECTIVE, LEG, PROFILE
+from sluicegate.memory.row import ACTIVATION, DIRECTIVE, LEG, PROFILE
 
 MAGIC: Final = b"SLG1"
 NOTHING_BEFORE: Final = -1
@@ -23,7 +23,7 @@ POSITION_BITS: Final = 16
 """An arrival's position is the offset of its departure's batch, then its index in that batch."""
 INDEX_MASK: Final = (1 << POSITION_BITS) - 1
 MOST_RECORDS: Final = 8_192
-"""In one message: 1.9 MB, half of what the topic takes."""
+"""In one message: 2.0 MB, half of what the topic takes."""
 
 _HEADER: Final = struct.Struct("<4sBBHI")
 _CHAIN: Final = struct.Struct("<IIqqq")
@@ -40,6 +40,8 @@ class RecordType(IntEnum):
     """What the bank tells of account holders, written by the router."""
     DIRECTIVES = 4
     """How accounts are to be judged, written by the router."""
+    ACTIVATIONS = 5
+    """By which pattern set legs are judged from here on, written by the router."""
 
 
 RECORD: Final = {
@@ -47,6 +49,7 @@ RECORD: Final = {
     RecordType.ARRIVALS: LEG,
     RecordType.PROFILES: PROFILE,
     RecordType.DIRECTIVES: DIRECTIVE,
+    RecordType.ACTIVATIONS: ACTIVATION,
 }
 """The records of each type of batch."""
 
@@ -58,6 +61,7 @@ class Source(IntEnum):
     LEGS = 2
     ACCOUNTS = 3
     DIRECTIVES = 4
+    PATTERNS = 5
 
 
 @dataclass(frozen=True, slots=True)

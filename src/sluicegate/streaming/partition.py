@@ -32,6 +32,7 @@ SOURCE_KEY = {
     Source.LEGS: "l",
     Source.ACCOUNTS: "a",
     Source.DIRECTIVES: "d",
+    Source.PATTERNS: "p",
 }
 
 
@@ -52,7 +53,7 @@ class Applied:
     """What one legs message came to."""
 
     legs: Records
-    """The legs that were new, in order; none of profiles and directives."""
+    """The legs that were new, in order; none where the message holds other records."""
     stepped: Stepped
     repeats: int
     """Records that were applied before."""
@@ -67,9 +68,10 @@ class Partition:
     place: Place = field(default_factory=Place)
 
     def apply(self, offset: int, value: bytes | None, scorer: Scorer) -> Applied | None:
-        """Judges and remembers the legs of a message, or takes what it tells of accounts.
+        """Judges and remembers the legs of a message, or takes what it tells.
 
-        None if the message was applied before.
+        `scorer` is that of the set which `place.activated` names. None if the message was applied
+        before.
 
         Raises:
             Problem: the message is not a batch; nothing has been changed then.
@@ -93,6 +95,8 @@ class Partition:
             self.memory.learn(records)
         elif batch.type is RecordType.DIRECTIVES:
             self.memory.direct(records)
+        elif batch.type is RecordType.ACTIVATIONS and len(records):
+            self.place.activated = records["version"][-1].decode()
         stepped = self.memory.step(legs, scorer, partition=self.number, log_offset=offset)
         if new is not None:
             _name_by_batch(stepped.arrivals, new)

@@ -10,7 +10,7 @@ from sluicegate.settings import Settings
 from sluicegate.streaming.alerts import alerts_of
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.partition import Partition
-from sluicegate.streaming.scoring import scoring_of
+from sluicegate.streaming.published import ActiveSets
 from sluicegate.streaming.stretch import StretchReader
 from sluicegate.streaming.topics import Topics
 
@@ -37,8 +37,9 @@ def retrace(
         Problem: the log is not what a worker would apply, or cannot be read.
     """
     topic = Topics.of(settings).legs
-    scoring = scoring_of(settings)
-    with closing(StretchReader(confluent_config(settings.broker, bootstrap))) as reader:
+    config = confluent_config(settings.broker, bootstrap)
+    sets = ActiveSets(settings, config)
+    with closing(StretchReader(config)) as reader:
         logs = [reader.whole(topic, number) for number in range(settings.topics.partitions)]
         total, done = sum(log.end - log.start for log in logs), 0
         for log in logs:
@@ -48,6 +49,7 @@ def retrace(
             alerts: list[Alert] = []
             for message in reader.read(log):
                 offset = message.offset() or 0
+                scoring = sets.of(partition.place.activated)
                 applied = partition.apply(offset, message.value(), scoring.scorer)
                 if applied is not None and len(applied.stepped.hits):
                     at_ms = message.timestamp()[1]

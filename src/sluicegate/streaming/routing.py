@@ -110,6 +110,14 @@ class Chains:
         order = np.argsort(targets, kind="stable")
         yield from self._packed(batch_type, records[order], targets[order])
 
+    def to_all(self, batch_type: RecordType, records: Records) -> Iterator[tuple[int, bytes]]:
+        """Legs messages that tell every partition the same."""
+        for target in range(self.partitions):
+            yield (
+                target,
+                pack(batch_type, self._source, list(self._links(target, records)), records),
+            )
+
     def _packed(
         self, batch_type: RecordType, records: Records, targets: npt.NDArray[np.integer[Any]]
     ) -> Iterator[tuple[int, bytes]]:

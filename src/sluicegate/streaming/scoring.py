@@ -25,7 +25,14 @@ def scoring_of(settings: Settings, *, threshold: float | None = None) -> Scoring
     Raises:
         Problem: the file of patterns has a mistake.
     """
-    compiled = compile_patterns(load_patterns(settings.patterns.file))
+    return scoring_by(load_patterns(settings.patterns.file), settings, threshold=threshold)
+
+
+def scoring_by(
+    pattern_set: PatternSet, settings: Settings, *, threshold: float | None = None
+) -> Scoring:
+    """A pattern set, compiled, as `scoring_of`."""
+    compiled = compile_patterns(pattern_set)
     return Scoring(
         compiled.pattern_set,
         Scorer(
@@ -36,5 +43,8 @@ def scoring_of(settings: Settings, *, threshold: float | None = None) -> Scoring
             pattern_names=np.array(
                 [name_hash(each.pattern.name) for each in compiled.pattern_set.patterns], np.uint32
             ),
+            shadows=np.flatnonzero(
+                [each.pattern.shadow for each in compiled.pattern_set.patterns]
+            ).astype(np.int64),
         ),
     )

@@ -22,7 +22,7 @@ from sluicegate.streaming.checkpoint import Place, Restorer, claimed_by
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.identity import topic_identity
 from sluicegate.streaming.partition import Partition
-from sluicegate.streaming.scoring import Scoring, scoring_of
+from sluicegate.streaming.published import ActiveSets
 from sluicegate.streaming.starts import next_offset
 from sluicegate.streaming.stretch import Stretch, StretchReader
 from sluicegate.streaming.topics import Topics
@@ -74,8 +74,8 @@ class StateReader:
         return topic_identity(self._config, self._topics.legs)
 
     @cached_property
-    def _scoring(self) -> Scoring:
-        return scoring_of(self._settings)
+    def _sets(self) -> ActiveSets:
+        return ActiveSets(self._settings, self._config)
 
     def read_all(self, *, checkpointed: bool = False) -> Iterator[PartitionState]:
         """All partitions, one after another.
@@ -151,7 +151,8 @@ class StateReader:
         )
         rest = Stretch(legs.topic, legs.partition, start, legs.end)
         for message in self._reader.read(rest, self._telling(rest)):
-            partition.apply(message.offset() or 0, message.value(), self._scoring.scorer)
+            scorer = self._sets.of(partition.place.activated).scorer
+            partition.apply(message.offset() or 0, message.value(), scorer)
 
     def _telling(self, stretch: Stretch) -> Callable[[int], None]:
         before = self._known
@@ -220,7 +221,7 @@ def digests_of(states: Iterable[PartitionState]) -> Digests:
 
 
 def digest_of_all(memories: Sequence[AccountMemory]) -> str:
-    """SHA-256 of the rows and directives of all partitions together, sorted by account."""
+    """SHA-256 of rows and directives of all partitions, sorted by account, and of populations."""
     accounts = [words_bytes(memory.rows["account"]) for memory in memories]
     owner = np.repeat(np.arange(len(memories)), [len(memory) for memory in memories])
     index = np.concatenate([np.arange(len(memory)) for memory in memories])
@@ -234,4 +235,6 @@ def digest_of_all(memories: Sequence[AccountMemory]) -> str:
             rows[own] = opaque(memories[number].rows)[index[chosen[own]]]
         content.update(rows.tobytes())
     content.update(sorted_bytes(memory.directives for memory in memories))
+    for population in sorted(memory.population_bytes for memory in memories):
+        content.update(population)
     return content.hexdigest()

@@ -23,7 +23,7 @@ from sluicegate.memory.accounts import AccountMemory, Records
 from sluicegate.memory.row import DAYS, DIRECTIVE, LAYOUT_VERSION, ROW, opaque
 from sluicegate.memory.words import words_bytes, words_text
 from sluicegate.settings import Settings
-from sluicegate.streaming.checkpoint import Place, chunks, claim, new_owner
+from sluicegate.streaming.checkpoint import Place, chunks, claim, new_owner, with_population
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.identity import topic_identity
 from sluicegate.streaming.partitioning import partitions_of
@@ -98,7 +98,7 @@ def export_state(
         layout=LAYOUT_VERSION,
         row_bytes=ROW.itemsize,
         topics=identity,
-        places=[state.place for state in states],
+        places=[with_population(state.place, state.memory) for state in states],
         accounts=[len(state.memory) for state in states],
         directives=[b64encode(state.memory.directives.records.tobytes()) for state in states],
     )
@@ -267,6 +267,7 @@ class _Source:
             if self._progress is not None:
                 self._progress(self._done, 2 * sum(accounts))
         memory.put_directives(np.frombuffer(self._manifest.directives[number], DIRECTIVE))
+        memory.put_population(self._manifest.places[number].population)
         if len(memory) != accounts[number]:
             raise self._broken(f"partition {number} has {len(memory):,} accounts")
         return memory

@@ -1,4 +1,4 @@
-"""From profiles and directives to the records of the legs log that tell of them."""
+"""From profiles, directives and published patterns to the records of the legs log."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from sluicegate.domain.directive import DIRECTIVE_CODES, Action, Directive
 from sluicegate.domain.profile import HOLDER_CODES, STATUS_CODES, Profile
 from sluicegate.memory.accounts import Records
 from sluicegate.memory.features import DAY
-from sluicegate.memory.row import DIRECTIVE, FOR_EVER, PROFILE, TIER_UNIT
+from sluicegate.memory.row import ACTIVATION, DIRECTIVE, FOR_EVER, PROFILE, TIER_UNIT
 from sluicegate.memory.words import ACCOUNT_WORDS, TRANSACTION_WORDS, name_hash, text_words
 
 _EPOCH_DAY: Final = 719_163
@@ -37,6 +37,13 @@ def profile_record(profile: Profile, partition: int, position: int, utc_offset_s
 def no_profile(account: str, partition: int, position: int) -> Records:
     """One `PROFILE` of which nothing is known any more: the bank has deleted it."""
     return profile_record(Profile(account=account), partition, position, 0)
+
+
+def activation_record(version: str, partition: int, position: int) -> Records:
+    """One `ACTIVATION` (shape `[1]`), told at this place of the `patterns` topic."""
+    made: Records = np.zeros(1, ACTIVATION)
+    made["version"], made["position"], made["source_partition"] = version, position, partition
+    return made
 
 
 def directive_records(

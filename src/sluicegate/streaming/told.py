@@ -1,6 +1,6 @@
-"""What banks and police tell of accounts, on its way into the legs logs.
+"""What banks and police tell, and patterns that are published, on the way into the legs logs.
 
-The active router reads the topics `accounts` and `directives` beside the transactions. What it
+The active router reads `accounts`, `directives` and `patterns` beside the transactions. What it
 reads takes effect from there on: it is a record of the legs logs like a leg, in one order with
 them, so that a replay decides the same.
 """
@@ -18,6 +18,7 @@ from sluicegate.domain.fields import ACCOUNT_LENGTH, Rules
 from sluicegate.domain.profile import Profile, parse_profile
 from sluicegate.domain.refusal import Refusal, Refused
 from sluicegate.errors import Problem
+from sluicegate.judging.patterns import version_of
 from sluicegate.memory.accounts import Records
 from sluicegate.settings import Settings
 from sluicegate.streaming.flagged import Flagged
@@ -27,7 +28,12 @@ from sluicegate.streaming.places import pack_place, unpack_place
 from sluicegate.streaming.refusing import DeadLetters
 from sluicegate.streaming.routing import Chains
 from sluicegate.streaming.stretch import Stretch, StretchReader
-from sluicegate.streaming.telling import directive_records, no_profile, profile_record
+from sluicegate.streaming.telling import (
+    activation_record,
+    directive_records,
+    no_profile,
+    profile_record,
+)
 from sluicegate.streaming.topics import Topics
 
 AT_ONCE: Final = 2_000
@@ -43,7 +49,7 @@ FETCH: Final[dict[str, Any]] = {
 
 @dataclass
 class _Topic:
-    """One of the two topics, and how far it has been passed on."""
+    """One of the topics, and how far it has been passed on."""
 
     name: str
     type: RecordType
@@ -68,6 +74,10 @@ class Told:
         self._directives = _Topic(
             names.directives, RecordType.DIRECTIVES, Chains(count, Source.DIRECTIVES)
         )
+        self._patterns = _Topic(
+            names.patterns, RecordType.ACTIVATIONS, Chains(count, Source.PATTERNS)
+        )
+        self._topics = (self._accounts, self._directives, self._patterns)
         self._pairs: dict[tuple[str, str], str] = {}
         """The other account of each whitelisted pair, by account and id."""
         self.flagged = Flagged()
@@ -78,7 +88,7 @@ class Told:
         Raises:
             Problem: a topic is not there, or is not the one that was read.
         """
-        for topic in (self._accounts, self._directives):
+        for topic in self._topics:
             self._find(topic)
         with closing(StretchReader(self._config)) as reader:
             for number, end in self._directives.next_offset.items():
@@ -91,7 +101,7 @@ class Told:
         self._consumer.assign(
             [
                 TopicPartition(topic.name, number, offset)
-                for topic in (self._accounts, self._directives)
+                for topic in self._topics
                 for number, offset in topic.next_offset.items()
             ]
         )
@@ -108,7 +118,7 @@ class Told:
             Problem: the broker refuses to go on.
         """
         messages = self._consumer.consume(AT_ONCE, 0)
-        for topic in (self._accounts, self._directives):
+        for topic in self._topics:
             records = [
                 told
                 for message in messages
@@ -119,7 +129,9 @@ class Told:
                 whole = np.concatenate(records)
                 if topic is self._directives:
                     self.flagged.take(whole)
-                yield from topic.chains.told(topic.type, whole)
+                everywhere = topic is self._patterns
+                send = topic.chains.to_all if everywhere else topic.chains.told
+                yield from send(topic.type, whole)
 
     def places(self) -> list[TopicPartition]:
         """The places reached, to be committed when all before them is acknowledged."""
@@ -130,7 +142,7 @@ class Told:
                 offset,
                 pack_place(topic.identity, topic.chains.last(number), offset),
             )
-            for topic in (self._accounts, self._directives)
+            for topic in self._topics
             for number, offset in topic.next_offset.items()
         ]
 
@@ -172,8 +184,12 @@ class Told:
                 "nothing was committed: start the router again and it goes on where it was",
             )
         topic.next_offset[message.partition() or 0] = (message.offset() or 0) + 1
-        is_profile = topic is self._accounts
-        told = self._read_profile(message) if is_profile else self._read_directive(message)
+        read = {
+            RecordType.PROFILES: self._read_profile,
+            RecordType.DIRECTIVES: self._read_directive,
+            RecordType.ACTIVATIONS: _read_published,
+        }
+        told = read[topic.type](message)
         if isinstance(told, Refused):
             self._refused.add(message, told)
             return None
@@ -202,6 +218,14 @@ class Told:
         else:
             self._pairs.pop(key, None)
         return directive_records(said, message.partition() or 0, message.offset() or 0, before)
+
+
+def _read_published(message: Message) -> Records | Refused:
+    """The activation of a published set, which was checked before it was sent."""
+    version = version_of((message.value() or b"").decode(errors="replace"))
+    if message.key() != version.encode():
+        return Refused(Refusal.UNKNOWN_VALUE, None, "the key is not the hash of the pattern set")
+    return activation_record(version, message.partition() or 0, message.offset() or 0)
 
 
 def _is_printable(key: bytes) -> bool:

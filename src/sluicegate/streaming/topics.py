@@ -43,6 +43,7 @@ class Topics:
     transactions: str = "transactions"
     accounts: str = "accounts"
     directives: str = "directives"
+    patterns: str = "patterns"
     ownership: str = "ownership"
     legs: str = "legs"
     changelog: str = "sluicegate-accounts-changelog"
@@ -103,6 +104,7 @@ def topic_table(settings: Settings) -> tuple[Topic, ...]:
         ),
         Topic(name.accounts, shape.partitions, cleanup="compact", bank_owned=True),
         Topic(name.directives, shape.partitions, retention_hours=FOR_EVER),
+        Topic(name.patterns, 1, retention_hours=FOR_EVER),
         Topic(name.ownership, shape.partitions, retention_hours=7 * DAY_HOURS),
         Topic(
             name.legs,

@@ -34,8 +34,8 @@ from sluicegate.streaming.identity import topic_identity
 from sluicegate.streaming.judge_web import JudgeWeb, token_guard
 from sluicegate.streaming.outgoing import Outgoing
 from sluicegate.streaming.partition import Gap
+from sluicegate.streaming.published import ActiveSets
 from sluicegate.streaming.reader import LegsReader
-from sluicegate.streaming.scoring import scoring_of
 from sluicegate.streaming.starts import log_bounds, next_offset
 from sluicegate.streaming.table import Changelog, SlabStore
 from sluicegate.streaming.topics import Topics
@@ -43,6 +43,7 @@ from sluicegate.streaming.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from sluicegate.streaming.partition import Partition
+    from sluicegate.streaming.scoring import Scoring
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +65,8 @@ class Worker:
         self.settings = settings
         self.topics = Topics.of(settings)
         self.partitions: dict[int, Partition] = {}
-        self._scoring = scoring_of(settings)
         self._config: dict[str, Any] = confluent_config(settings.broker, bootstrap)
+        self._sets = ActiveSets(settings, self._config)
         self._reader: LegsReader | None = None
         self._applied_ms: dict[int, int] = {}
         """Kafka timestamp of the last message applied, by partition."""
@@ -75,7 +76,7 @@ class Worker:
         self._rebalances = 0
         self._assigned_at = time.monotonic()
         self._figures = WorkerFigures(metrics, settings.metrics.max_lag_seconds)
-        self._figures.judges_by(self._scoring.pattern_set)
+        self._figures.judges_by(self._sets.configured.pattern_set)
         self._gaps = Gaps(
             _state_folder(), f"{settings.topics.prefix}{settings.worker.slot}", self._figures
         )
@@ -132,9 +133,10 @@ class Worker:
         self.app.finalize()
         JudgeWeb(
             self,
-            self._scoring,
+            self._sets.configured,
             slot=self.settings.worker.slot,
             partition_count=self.settings.topics.partitions,
+            active=self.active,
         ).add_to(self.app.web.web_app)
         if not await self._started():
             return
@@ -267,7 +269,7 @@ class Worker:
         }
         self.partitions = {number: self.store.take_over(number) for number in sorted(mine)}
         for partition in self.partitions.values():
-            partition.place.pattern_set = self._scoring.pattern_set.version
+            await self._activate(partition)
         bounds = await asyncio.to_thread(
             log_bounds, self._config, self.topics.legs, list(self.partitions)
         )
@@ -315,7 +317,18 @@ class Worker:
             self._reader.stop()
             self._reader = None
 
+    async def _activate(self, partition: "Partition") -> None:
+        """Has the set that is active in a partition fetched and compiled, beside the heartbeats."""
+        scoring = await asyncio.to_thread(self._sets.of, partition.place.activated)
+        partition.place.pattern_set = scoring.pattern_set.version
+        self._figures.judges_by(scoring.pattern_set)
+
     # The counter asks.
+
+    def active(self, number: int) -> "Scoring":
+        """The pattern set that judges in a held partition; the one before while it is fetched."""
+        version = self.partitions[number].place.pattern_set
+        return self._sets.of(version) if self._sets.holds(version) else self._sets.configured
 
     def lag_ms(self, number: int) -> int | None:
         """How old the last applied message is while more wait; None while nothing is read."""
@@ -348,6 +361,9 @@ class Worker:
             if reader is not self._reader:
                 return  # the partitions have gone: their next owner reads this again
             self._apply(message)
+            partition = self.partitions[message.partition() or 0]
+            if not self._sets.holds(partition.place.activated):
+                await self._activate(partition)
             if self._outgoing.is_full:
                 self._outgoing.send_arrivals()
             if time.monotonic() - breathed > BREATH_SECONDS:
@@ -375,7 +391,9 @@ class Worker:
             )
         partition = self.partitions[number]
         try:
-            applied = partition.apply(offset, message.value(), self._scoring.scorer)
+            scoring = self._sets.of(partition.place.activated)
+            partition.place.pattern_set = scoring.pattern_set.version
+            applied = partition.apply(offset, message.value(), scoring.scorer)
         except Exception:
             log.error("stopped at partition %d offset %d of %s", number, offset, self.topics.legs)  # noqa: TRY400 - the error itself is told by _fail
             raise
@@ -384,11 +402,12 @@ class Worker:
             return
         if len(applied.stepped.hits):
             currency = self.settings.contract.base_currency
-            judged = alerts_of(applied, self._scoring.pattern_set, currency, judged_at_ms)
+            judged = alerts_of(applied, scoring.pattern_set, currency, judged_at_ms)
             self._outgoing.tell(number, offset, judged)
         self._outgoing.gather(partition, applied.stepped.arrivals)
         self._upkeep.note(number, len(applied.legs))
         self._figures.applied(number, applied)
+        self._figures.shadows(applied, scoring)
 
     # Failure.
 
