@@ -8,7 +8,9 @@ from typing import Any, Final
 from confluent_kafka import Consumer, Message, TopicPartition
 
 MESSAGES_A_TURN: Final = 64
-TURN_SECONDS: Final = 0.006
+FIRST_SECONDS: Final = 0.1
+REST_SECONDS: Final = 0.001
+"""What comes with the first message comes at once; to wait longer would only delay it."""
 LOOK_SECONDS: Final = 0.5
 FETCH: Final[dict[str, Any]] = {
     "group.id": "sluicegate-unused",  # librdkafka wants one; nothing is joined or committed
@@ -64,7 +66,9 @@ class LegsReader(threading.Thread):
             consumer.assign([TopicPartition(self._topic, p, at) for p, at in self.starts.items()])
             looked_at = 0.0
             while not self.stopped:
-                messages = consumer.consume(MESSAGES_A_TURN, TURN_SECONDS)
+                messages = consumer.consume(1, FIRST_SECONDS)
+                if messages:
+                    messages += consumer.consume(MESSAGES_A_TURN - 1, REST_SECONDS)
                 if messages and not self.stopped:
                     self._deliver(self, messages)
                 if time.monotonic() - looked_at > LOOK_SECONDS:
