@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -45,11 +46,18 @@ class Seconds(Histogram):
     """A histogram that takes many values at once."""
 
     def observe_many(self, seconds: npt.NDArray[np.float64]) -> None:
-        """As `observe` for each of them."""
-        places = np.searchsorted(self._upper_bounds, seconds)
-        for place, count in enumerate(np.bincount(places).tolist()):
-            if count:
-                self._buckets[place].inc(count)
+        """As `observe` for each of them; cheap where they lie close together, as ages do."""
+        if not len(seconds):
+            return
+        bounds = self._upper_bounds
+        first, last = bisect_left(bounds, seconds.min()), bisect_left(bounds, seconds.max())
+        below = 0
+        for place in range(first, last):
+            up_to = int(np.count_nonzero(seconds <= bounds[place]))
+            if up_to > below:
+                self._buckets[place].inc(up_to - below)
+                below = up_to
+        self._buckets[last].inc(len(seconds) - below)
         self._sum.inc(float(seconds.sum()))
 
 
