@@ -306,6 +306,25 @@ SCORING: Final = (
         ("sluicegate_worker_accounts", "{{partition}}"),
         span=6,
     ),
+    _lines(
+        "影子规则触发",
+        "Patterns in shadow",
+        "short",
+        (
+            "sum by (pattern) (rate(sluicegate_worker_shadow_fired_total[5m])) or vector(0)",
+            "{{pattern}}",
+        ),
+    ),
+)
+
+DESK: Final[tuple[tuple[Query, ...], ...]] = (
+    _quantiles("sluicegate_desk_page_seconds"),
+    (("sum(sluicegate_desk_live_clients)", "浏览器 browsers"),),
+    (
+        ("sum by (topic) (rate(sluicegate_desk_sent_total[5m]))", "{{topic}}"),
+        ("sum by (answer) (rate(sluicegate_desk_answers_total[5m]))", "{{answer}}"),
+        ("sum(rate(sluicegate_desk_failures_total[5m]))", "失败 failures"),
+    ),
 )
 
 COUNTER_AND_DESK: Final = (
@@ -361,6 +380,9 @@ COUNTER_AND_DESK: Final = (
         ("sum(increase(sluicegate_liaison_failures_total[5m]))", "失败 failures"),
         ("sum by (reason) (increase(sluicegate_liaison_unreadable_total[5m]))", "{{reason}}"),
     ),
+    _lines("专席页面用时", "Pages of the desk take", "s", *DESK[0]),
+    _lines("专席在线", "Browsers at the desk", "short", *DESK[1]),
+    _lines("专席指令", "Orders of the desk", "short", *DESK[2]),
 )
 
 LEVELS: Final = tuple(

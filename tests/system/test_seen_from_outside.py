@@ -21,7 +21,7 @@ import httpx
 import pytest
 from tests.system.pipeline import COMMAND, ROOT, Pipeline
 from tests.system.traffic import Town
-from tools.dashboards import DASHBOARDS
+from tools.dashboards import DASHBOARDS, DESK
 
 from sluicegate.operations.broker import free_port
 from sluicegate.streaming.alert_lines import LINES_A_SECOND
@@ -43,7 +43,14 @@ pytestmark = [
 PARTS = ("router", "worker", "liaison", "counter")
 STEP_MS = 20
 PAYER, PAYEE = "6222020000000000022", "6217000000000000099"
-EMPTY = {"sluicegate:alert_share:usual": "needs the same hour of a day before"}
+EMPTY = {
+    "sluicegate:alert_share:usual": "needs the same hour of a day before",
+    **{
+        query: "the desk does not run beside this pipeline"
+        for queries in DESK
+        for query, _ in queries
+    },
+}
 """Queries that no test of a minute can answer, and why."""
 
 
