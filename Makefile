@@ -35,7 +35,7 @@ demo: setup
 	    $(if $(BROKER),--broker '$(BROKER)')
 
 test: setup
-	@exec $(BIN)/python -m pytest $(PYTEST_ARGS)
+	@exec $(BIN)/python -m pytest $(if $(PYTEST_ARGS),$(PYTEST_ARGS),-n 2 --dist loadfile)
 
 test-monitoring: setup
 	@exec $(BIN)/python -m pytest tests/operations/test_metrics.py tests/operations/test_monitoring.py \
