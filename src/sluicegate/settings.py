@@ -541,6 +541,8 @@ def _kind(annotation: object) -> str:
 
 def _default(field: FieldInfo) -> str:
     default = field.default
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
     return "" if default in (None, "") else f"`{default}`"
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
+from anyio import to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -23,7 +25,8 @@ from sluicegate.desk.pages.static import static_router
 from sluicegate.desk.roles import Right
 from sluicegate.desk.sessions import visit_of
 
-GROUPS = (
+THREADS: Final = 8
+GROUPS: Final = (
     *(add_signing, add_queue, add_cases, add_flows, add_measures, add_lists),
     add_people,
 )
@@ -43,6 +46,8 @@ def create_app(desk: Desk, pulse: Pulse, accounts: Accounts | None = None) -> Fa
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # More threads than these would only take the interpreter from each other.
+        to_thread.current_default_thread_limiter().total_tokens = THREADS
         pulse.start()
         if accounts is not None:
             await accounts.open()

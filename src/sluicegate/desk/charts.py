@@ -46,12 +46,13 @@ def flow_chart(days: Sequence[Day], title: str, names: tuple[str, str, str]) -> 
     for day in days:
         balance += day.inflow_minor - day.outflow_minor
         balances.append(balance)
-    highest = max([*(day.inflow_minor for day in days), *balances, 1])
-    lowest = max([*(day.outflow_minor for day in days), *(-each for each in balances), 1])
-    scale = (HEIGHT - TOP - FOOT) / (highest + lowest)
+    highest = max([*(day.inflow_minor for day in days), *balances, 0])
+    lowest = max([*(day.outflow_minor for day in days), *(-each for each in balances), 0])
+    scale = (HEIGHT - TOP - FOOT) / max(1, highest + lowest)
     zero = TOP + highest * scale
     step = (WIDTH - LEFT) / max(1, len(days))
-    parts = [_axis(TOP, highest), _axis(zero, 0), _axis(zero + lowest * scale, -lowest)]
+    marks = {highest, 0, -lowest}  # the same one only once
+    parts = [_axis(zero - mark * scale, mark) for mark in sorted(marks)]
     for n, day in enumerate(days):
         x = LEFT + n * step
         parts += [

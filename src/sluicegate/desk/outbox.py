@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -16,6 +16,7 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from sluicegate.desk.clocks import utc_now
 from sluicegate.desk.tables import OutgoingRow
 from sluicegate.liaison.database import reason_of
 from sluicegate.operations.metrics import Metrics
@@ -71,6 +72,9 @@ class Outbox:
             "log_level": 2,
         }
         self._partitions: dict[str, int] = {}
+        self._under_way: set[int] = set()
+        """With librdkafka, or taken and not noted yet."""
+        self._taken: list[OutgoingRow] = []
         self._due = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
@@ -103,41 +107,46 @@ class Outbox:
                 self._complain(f"the broker: {error.args[0].str()}")
 
     def _send_some(self, producer: Producer) -> bool:
-        """Sends the oldest messages; whether it was as many as are taken at once."""
-        rows = unsent(self._engine)
-        taken: list[int] = []
+        """Hands over the oldest messages; whether as many as are taken at once have arrived.
+
+        What Kafka does not take now stays with librdkafka, which goes on trying.
+        """
+        self._mark()
+        rows = [row for row in unsent(self._engine) if row.seq not in self._under_way]
         for row in rows:
             name = self._names[row.topic]
+            partition = partition_of(row.account, self._count(producer, name))
+            self._under_way.add(row.seq)
             hand_over(
                 producer,
                 name,
                 row.value.encode(),
                 key=row.account.encode(),
-                partition=partition_of(row.account, self._count(producer, name)),
-                on_delivery=lambda error, _, seq=row.seq: self._delivered(error, seq, taken),
+                partition=partition,
+                on_delivery=lambda error, _, row=row: self._delivered(error, row),
             )
         deadline = time.monotonic() + FLUSH_SECONDS
         while len(producer) and time.monotonic() < deadline and not self._stop.is_set():
             producer.flush(LOOK_SECONDS)
-        self._mark([row for row in rows if row.seq in taken])
-        if len(taken) < len(rows):
-            # What librdkafka still holds is forgotten, and offered again from the database.
-            producer.purge()
-            producer.flush(LOOK_SECONDS)
-            self._complain(f"{len(rows) - len(taken)} messages wait for the broker")
-        return len(rows) == len(taken) == AT_ONCE
+        self._mark()
+        if self._under_way:
+            self._complain(f"the broker, with {len(self._under_way)} messages")
+        return len(rows) == AT_ONCE and not self._under_way
 
-    def _mark(self, rows: Sequence[OutgoingRow]) -> None:
-        if not rows:
+    def _mark(self) -> None:
+        """Notes what Kafka has; what cannot be noted now is noted before anything else is sent."""
+        if not self._taken:
             return
         with self._engine.begin() as connection:
             connection.execute(
                 update(OutgoingRow)
-                .where(OutgoingRow.seq.in_([row.seq for row in rows]))
-                .values(sent_at=datetime.now(UTC))
+                .where(OutgoingRow.seq.in_([row.seq for row in self._taken]))
+                .values(sent_at=utc_now())
             )
-        for row in rows:
+        for row in self._taken:
             self._sent[row.topic].inc()
+            self._under_way.discard(row.seq)
+        self._taken.clear()
 
     def _count(self, producer: Producer, name: str) -> int:
         """How many partitions a topic has; asked once."""
@@ -148,9 +157,12 @@ class Outbox:
             self._partitions[name] = len(found)
         return self._partitions[name]
 
-    def _delivered(self, error: KafkaError | None, seq: int, taken: list[int]) -> None:
+    def _delivered(self, error: KafkaError | None, row: OutgoingRow) -> None:
         if error is None:
-            taken.append(seq)
+            self._taken.append(row)
+        else:
+            log.error("a message was not taken: %s", error.str())
+            self._under_way.discard(row.seq)  # and is offered again
 
     def _complain(self, what: str) -> None:
         if self._stop.is_set():

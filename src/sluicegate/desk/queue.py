@@ -94,16 +94,23 @@ def worst(
     session: Session, filters: Filters, person_id: int, now: datetime, limit: int = PAGE_CASES
 ) -> Sequence[CaseRow]:
     """One page of the cases, worst first."""
+    found = worst_ids(session, filters, person_id, now, limit)
+    rows = {row.id: row for row in session.scalars(select(CaseRow).where(CaseRow.id.in_(found)))}
+    return [rows[each] for each in found if each in rows]
+
+
+def worst_ids(
+    session: Session, filters: Filters, person_id: int, now: datetime, limit: int = PAGE_CASES
+) -> Sequence[str]:
+    """Ids of the same, from the index alone."""
     urgency = CaseRow.weight * (int(now.timestamp()) - CaseRow.queued_s + 1)
-    ids = (
+    asked = (
         _where(select(CaseRow.id), filters, person_id)
         .order_by(urgency.desc(), CaseRow.id)
         .limit(limit)
         .offset(filters.page * limit)
     )
-    found = list(session.scalars(ids))
-    rows = {row.id: row for row in session.scalars(select(CaseRow).where(CaseRow.id.in_(found)))}
-    return [rows[each] for each in found if each in rows]
+    return list(session.scalars(asked))
 
 
 def count(session: Session, filters: Filters, person_id: int) -> int:

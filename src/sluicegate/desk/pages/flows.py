@@ -16,6 +16,8 @@ from sluicegate.liaison.cases import CaseAlertRow, CaseRow
 from sluicegate.liaison.database import AlertRow
 
 MOST_MOVEMENTS: Final = 60
+LEAST_DAYS: Final = 7
+MOST_DAYS: Final = 10
 _EPOCH: Final = date(1970, 1, 1)
 
 
@@ -98,7 +100,13 @@ def days_of_alerts(alerts: Sequence[AlertRow], offset: timedelta) -> list[Day]:
         day = ((each.occurred_at + offset).date() - _EPOCH).days
         sides = sums.setdefault(day, {"inflow": 0, "outflow": 0})
         sides[each.side] += each.amount_minor
-    return [Day(_label(day), each["inflow"], each["outflow"]) for day, each in sorted(sums.items())]
+    last = max(sums, default=0)
+    none = {"inflow": 0, "outflow": 0}
+    week = range(min(last - LEAST_DAYS + 1, *sums), last + 1) if sums else ()
+    return [
+        Day(_label(day), sums.get(day, none)["inflow"], sums.get(day, none)["outflow"])
+        for day in week[-MOST_DAYS:]
+    ]
 
 
 def peers_of(

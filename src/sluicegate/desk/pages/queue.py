@@ -35,11 +35,15 @@ class Ranked:
     count: int
 
 
+_Key = tuple[Filters, int]
+
+
 class Ranking:
     """Ranks each page of the queue at most once a second."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[Filters, int], Ranked] = {}
+        self._kept: dict[_Key, Ranked] = {}
+        self._turns: dict[_Key, threading.Lock] = {}
         self._lock = threading.Lock()
 
     def ranked(self, asked: Asked, session: Session, filters: Filters) -> Ranked:
@@ -47,15 +51,24 @@ class Ranking:
         person_id = asked.person.id if filters.whose is Whose.MINE else 0
         key = (filters, person_id)
         with self._lock:
+            turn = self._turns.setdefault(key, threading.Lock())
+        with turn:  # who asks for the same waits for the one who ranks; others do not
             kept = self._kept.get(key)
             if kept is not None and time.monotonic() - kept.at < FRESH_SECONDS:
                 return kept
-            rows = queue.worst(session, filters, person_id, asked.now)
+            ids = queue.worst_ids(session, filters, person_id, asked.now)
             number = queue.count(session, filters, person_id)
-            made = Ranked(time.monotonic(), tuple(row.id for row in rows), number)
-            self._kept = {k: v for k, v in self._kept.items() if made.at - v.at < FRESH_SECONDS}
-            self._kept[key] = made
+            made = Ranked(time.monotonic(), tuple(ids), number)
+            with self._lock:
+                self._forget_old(made.at)
+                self._kept[key] = made
             return made
+
+    def _forget_old(self, now: float) -> None:
+        old = [key for key, each in self._kept.items() if now - each.at >= FRESH_SECONDS]
+        for key in old:
+            del self._kept[key]
+            self._turns.pop(key, None)
 
     def forget(self) -> None:
         """Something was changed here: rank anew."""
