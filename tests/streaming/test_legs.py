@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.errors import Problem
-from sluicegate.memory.row import ARRIVAL, DEPARTURE, DIRECTIVE, FLAG_OUTSIDE, LEG, PROFILE
+from sluicegate.memory.row import (
+    ACTIVATION,
+    ARRIVAL,
+    DEPARTURE,
+    DIRECTIVE,
+    FLAG_OUTSIDE,
+    LEG,
+    PROFILE,
+)
 from sluicegate.memory.words import text_words
 from sluicegate.simulation.formats import read_legs
 from sluicegate.streaming.legs import NOTHING_BEFORE, Batch, Link, RecordType, Source, pack, unpack
@@ -21,6 +29,12 @@ from sluicegate.streaming.legs import NOTHING_BEFORE, Batch, Link, RecordType, S
 HEADER_BYTES = 12
 LINK_BYTES = 32
 RECORD_BYTES = 248
+RECORDS = (
+    ("Legs", LEG),
+    ("Profiles", PROFILE),
+    ("Directives", DIRECTIVE),
+    ("Activations", ACTIVATION),
+)
 
 positions = st.integers(NOTHING_BEFORE, 2**63 - 1)
 links = st.lists(
@@ -76,7 +90,7 @@ def test_the_bytes_of_a_record_lie_where_the_format_says() -> None:
     assert transaction == b"T" * 64
     numbers = struct.unpack_from("<qqqqIbBBB", record, 144)
     assert numbers == (7, 1_772_942_400_000, 1_772_942_400_005, 2**55, 0, -1, 2, 1, 1)
-    assert struct.unpack_from("<12f", record, 184) == (0.0,) * 12
+    assert struct.unpack_from("<16f", record, 184) == (0.0,) * 16
 
 
 def test_the_page_says_what_the_record_is() -> None:
@@ -85,7 +99,7 @@ def test_the_page_says_what_the_record_is() -> None:
         assert f"### {heading}\n" in page
     rows = re.findall(r"^\| (\d+) \| (\d+) \| `(\w+)` \|", page, re.MULTILINE)
     expected = []
-    for title, record in (("Legs", LEG), ("Profiles", PROFILE), ("Directives", DIRECTIVE)):
+    for title, record in RECORDS:
         assert f"### {title}, {record.itemsize} bytes each\n" in page
         sizes = {name: record[name].itemsize for name in record.names or ()}
         offsets = accumulate(sizes.values(), initial=0)

@@ -46,6 +46,9 @@ strength that is NULL counts as 0, others are clipped to 0 .. 1. An amount of mo
 payee's row, `both` each of them. Features named `payer_*` are carried by arrivals only and can be
 used where the side is `payee`.
 
+**shadow**: with `shadow = true` a pattern is judged on every leg, counted in
+`sluicegate_worker_shadow_fired_total` and shown by a backtest, but is no part of a score.
+
 **weight or strength**: a number from 0 to 1, or an expression for a graded strength. The score of
 a leg is `1 - product of (1 - strength)`: it can always be computed again from its reasons.
 

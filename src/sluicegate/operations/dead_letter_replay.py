@@ -23,8 +23,10 @@ from sluicegate.operations.dead_letter import (
 )
 from sluicegate.operations.post import Post
 from sluicegate.settings import Settings
+from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.partitioning import partition_of
-from sluicegate.streaming.scoring import Scoring, scoring_of
+from sluicegate.streaming.published import ActiveSets
+from sluicegate.streaming.scoring import Scoring
 from sluicegate.streaming.topics import Topics
 from sluicegate.streaming.unjudged import JUDGEMENT_FAILED, judge_again
 
@@ -122,14 +124,16 @@ class _Replay:
 
     def __init__(self, settings: Settings, bootstrap: str, done: Replayed) -> None:
         self._settings = settings
+        self._bootstrap = bootstrap
         self._topics = Topics.of(settings)
         self._done = done
         self._post = Post(settings, bootstrap, "what is marked is not sent twice")
 
     @cached_property
     def _scoring(self) -> Scoring:
-        """Compiled only if a judgement is to be made."""
-        return scoring_of(self._settings)
+        """The set published last, compiled only if a judgement is to be made."""
+        config = confluent_config(self._settings.broker, self._bootstrap)
+        return ActiveSets(self._settings, config).latest()
 
     def run(self, letters: Iterable[Letter]) -> None:
         """Sends them all.

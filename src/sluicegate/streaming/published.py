@@ -57,6 +57,15 @@ class ActiveSets:
             self._held[version] = scoring_by(self._fetched(version), self._settings)
         return self._held[version]
 
+    def latest(self) -> Scoring:
+        """The set that was published last, the configured file's if none ever was.
+
+        Raises:
+            Problem: as `of`, or the topic is not there.
+        """
+        versions = [version for version, _ in published_sets(self._settings, self._config)]
+        return self.of(versions[-1] if versions else "")
+
     def _fetched(self, version: str) -> PatternSet:
         topic = Topics.of(self._settings).patterns
         for known, content in published_sets(self._settings, self._config):
