@@ -15,11 +15,14 @@ from sluicegate.judging.kernels import compile_patterns
 from sluicegate.judging.patterns import parse_patterns, published_patterns, version_of
 from sluicegate.settings import Settings
 from sluicegate.streaming.checkpoint import Restorer, chunks, claim
+from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.legs import RecordType, Source
 from sluicegate.streaming.partition import Partition
+from sluicegate.streaming.published import ActiveSets
 from sluicegate.streaming.routing import Chains
 from sluicegate.streaming.scoring import scoring_by
 from sluicegate.streaming.telling import activation_record
+from sluicegate.streaming.topics import create_topics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from tests.streaming.flow import Hit
 
     from sluicegate.memory.accounts import Scorer
+    from sluicegate.operations.broker import EmbeddedBroker
 
 OWNER: Final = b"o" * 16
 STRICT: Final = "0123456789abcdef"
@@ -155,3 +159,16 @@ def test_the_kernel_and_polars_agree_on_shadows() -> None:
     done = try_patterns(compile_patterns(parse_patterns(SHADOW, "test")), 200, 1)
     assert min(done.fired.values()) > 0
     assert replace(scorer_of(TEXT), threshold=0.1).shadows.tolist() == []
+
+
+@pytest.mark.broker
+def test_a_set_that_nobody_published_stops_and_names_the_way_out(
+    broker: EmbeddedBroker, topic_prefix: str
+) -> None:
+    settings = Settings().changed(topics={"prefix": topic_prefix})
+    create_topics(settings, broker.bootstrap)
+    sets = ActiveSets(settings, confluent_config(settings.broker, broker.bootstrap))
+    assert sets.latest() is sets.of("") is sets.configured
+    with pytest.raises(Problem, match=f"pattern set {STRICT} is active and not known") as refused:
+        sets.of(STRICT)
+    assert "sluicegate patterns publish" in refused.value.hint
