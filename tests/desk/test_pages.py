@@ -29,6 +29,7 @@ SCREENSHOTS = os.environ.get("SCREENSHOTS")
 """A folder to leave pictures in, for looking at them."""
 MULE, OTHER = "6217000000000000017", "6222020000000000044"
 YUAN = 100
+expect.set_options(timeout=30_000)
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None and os.environ.get("CI") != "true",

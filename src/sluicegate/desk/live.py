@@ -43,18 +43,22 @@ class Pulse:
             self._task.cancel()
 
     async def beats(self) -> AsyncIterator[bool]:
-        """True whenever something changed, False when nothing did for a while."""
+        """True at first and whenever something changed, False when nothing did for a while.
+
+        At first, because of what changed before one listened: after a lost connection, too.
+        """
         self._clients.inc()
+        changed = self._changed
         try:
+            yield True
             while not self._is_closed:
-                changed = self._changed
                 try:
                     await asyncio.wait_for(changed.wait(), REST_SECONDS)
                 except TimeoutError:
                     yield False
                 else:
-                    if not self._is_closed:
-                        yield True
+                    changed = self._changed  # before it is told: nothing falls in between
+                    yield True
         finally:
             self._clients.dec()
 
