@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from tests.desk.desk import RunningDesk
 
 from sluicegate.desk import holders
+from sluicegate.desk.pages.forms import FILE_BYTES
 from sluicegate.desk.roles import Role
 from sluicegate.desk.tables import AuditRow, HolderRow
 
@@ -81,6 +82,16 @@ def test_without_case_number_and_document_nothing_is_answered(
     answer = ask(police, "holder", ACCOUNT, **{missing: "" if missing != "files" else None})
     assert answer.status_code == 422
     assert "h-77" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("content", "status"), [(b"<script>", 422), (b"%PDF-" + b"x" * FILE_BYTES, 413)]
+)
+def test_a_file_is_what_its_first_bytes_say_and_not_too_long(
+    police: Browser, content: bytes, status: int
+) -> None:
+    files = {"document_file": ("a.pdf", content, "application/pdf")}
+    assert ask(police, "holder", ACCOUNT, files=files).status_code == status
 
 
 def test_others_read_queries_masked_and_the_police_only_their_own(
