@@ -98,7 +98,7 @@ def case_told(file: CaseFile, shown: Shown, by: str, now: datetime) -> Told:
              "outcome": each.outcome}
             for each in file.earlier
         ],
-        "timeline": [_event(each) for each in reversed(file.timeline)],
+        "timeline": [_event(each) for each in _oldest_first(file.timeline)],
     }  # fmt: skip
 
 
@@ -172,6 +172,11 @@ def _listing(row: ListingRow, names: Mapping[int, str], shown: Shown) -> Told:
         "expires_at": _moment(row.expires_at),
         "ended_at": _moment(row.ended_at),
     }
+
+
+def _oldest_first(timeline: Sequence[Event]) -> list[Event]:
+    """What happened at one moment stays in the order of the audit."""
+    return sorted(timeline, key=lambda each: each.at)
 
 
 def _event(event: Event) -> Told:
@@ -306,7 +311,7 @@ class CasePaper:
         return [
             (self._moment(each.at), each.who, t.get(each.text, each.text),
              str(each.details.get("note") or each.details.get("name") or ""))
-            for each in reversed(self._file.timeline)
+            for each in _oldest_first(self._file.timeline)
             if each.kind == "act"
         ]  # fmt: skip
 

@@ -1,5 +1,6 @@
 """The wall-board of the shift, and the shift's handover."""
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -74,7 +75,9 @@ def _handovers(asked: Asked, status: int, error: str) -> Response:
         )
 
 
-def _items(session: Session, content: dict[str, Any], rows: Any) -> dict[str, object]:  # noqa: ANN401 - of handovers
+def _items(
+    session: Session, content: Mapping[str, Any], rows: Sequence[HandoverRow]
+) -> dict[str, object]:
     people = [each["assignee"] for each in content["cases"]]
     people += [number for row in rows for number in (row.given_by, row.taken_by)]
     return {
