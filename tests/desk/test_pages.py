@@ -292,7 +292,10 @@ def test_axe_finds_nothing_serious(desk: RunningDesk, seat: Desks) -> None:
     look(officer, "queue")
     officer.get_by_role("button", name="接办最紧急的").click()
     look(officer, "case")
-    for path in ("measures", "lists", "audit", "me", "me/code", "me/password", "nowhere/else"):
+    for path in (
+        *("measures", "lists", "audit", "me", "me/code", "me/password"),
+        *("identity", "figures", "handover", "wall", "nowhere/else"),
+    ):
         officer.goto(f"{desk.base}/desk/{path}")
         if not path.startswith("nowhere"):
             look(officer, path)

@@ -133,6 +133,8 @@ def town(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> It
 
 def test_from_an_alert_to_core_banking_and_back_and_from_a_list_to_the_scores(town: Town) -> None:
     said(town.pipeline, "directives", "add", MULE, "involved", "--reason", "case 118")
+    profile = json.dumps({"account": MULE, "holder_id": "h-118", "holder_kind": "person"}).encode()
+    town.pipeline.send([profile], topic=town.pipeline.topics.accounts, key=MULE)
     case_id = town.case_of(MULE, paid=True)
     town.post(town.officer, f"/desk/cases/{case_id}/claim")
     fields = {
@@ -159,6 +161,16 @@ def test_from_an_alert_to_core_banking_and_back_and_from_a_list_to_the_scores(to
     town.pipeline.until(
         lambda: "0101 → 0102" in town.officer.get(f"/desk/cases/{case_id}").text, "the answer"
     )
+
+    # The police ask who holds it: the bank told of that at the beginning.
+    query = {"kind": "holder", "subject": MULE, "case_number": "118", "document": "05",
+             "document_number": "118"}  # fmt: skip
+
+    def is_known() -> bool:
+        asked = town.post(town.second, "/desk/identity", files=files, **query)
+        return "h-118" in town.second.get(asked.headers["location"]).text
+
+    town.pipeline.until(is_known, "the holder")
 
     # The list: payments to another account are judged by it from then on.
     told_at = time.monotonic()

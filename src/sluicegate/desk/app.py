@@ -14,12 +14,16 @@ from starlette.exceptions import HTTPException
 from sluicegate.desk.accounts import Accounts
 from sluicegate.desk.live import Pulse
 from sluicegate.desk.pages.cases import add_cases
+from sluicegate.desk.pages.exports import add_exports
+from sluicegate.desk.pages.figures import add_figures
 from sluicegate.desk.pages.flows import add_flows
+from sluicegate.desk.pages.identity import add_identity
 from sluicegate.desk.pages.lists import add_lists
 from sluicegate.desk.pages.measures import add_measures
 from sluicegate.desk.pages.people import add_people
 from sluicegate.desk.pages.queue import add_queue
 from sluicegate.desk.pages.shell import COOKIE, HEADERS, PREFIX, Desk, Shell
+from sluicegate.desk.pages.shifts import add_shifts
 from sluicegate.desk.pages.signing import add_signing
 from sluicegate.desk.pages.static import static_router
 from sluicegate.desk.roles import Right
@@ -28,7 +32,7 @@ from sluicegate.desk.sessions import visit_of
 THREADS: Final = 8
 GROUPS: Final = (
     *(add_signing, add_queue, add_cases, add_flows, add_measures, add_lists),
-    add_people,
+    *(add_people, add_exports, add_identity, add_figures, add_shifts),
 )
 """What adds the pages: one function a module."""
 

@@ -19,6 +19,7 @@ FOOT: Final = 22
 TOP: Final = 12
 MOST_PEERS: Final = 6
 ROW: Final = 34
+MOST_LABELS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +133,37 @@ def _bar(x: float, zero: float, length: float, width: float, kind: str) -> Marku
 
 def _text(x: float, y: float, text: str, kind: str) -> Markup:
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(kind, x, y, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a chart: its height, and both as they are told."""
+
+    label: str
+    value: float
+    told: str
+
+
+def column_chart(columns: Sequence[Column], title: str) -> Markup:
+    """Columns side by side from zero; the highest is told at the axis, all are told in words."""
+    highest = max(columns, key=lambda each: each.value, default=None)
+    scale = (HEIGHT - TOP - FOOT) / max(1.0, highest.value if highest else 0)
+    zero, step = HEIGHT - FOOT, (WIDTH - LEFT) / max(1, len(columns))
+    every = -(-len(columns) // MOST_LABELS)
+    parts = [_line(zero, "0")]
+    if highest is not None and highest.value > 0:
+        parts.append(_line(zero - highest.value * scale, highest.told))
+    for n, column in enumerate(columns):
+        x = LEFT + n * step
+        parts.append(_bar(x + step * 0.15, zero, -column.value * scale, step * 0.7, "column"))
+        if n % every == 0:
+            parts.append(_text(x + step / 2, HEIGHT - 6, column.label, "label"))
+    told = "; ".join(f"{each.label} {each.told}" for each in columns)
+    return _svg(HEIGHT, f"{title}: {told}", parts)
+
+
+def _line(y: float, told: str) -> Markup:
+    line = Markup('<line class="axis" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(
+        LEFT, WIDTH, y, y
+    )
+    return line + _text(LEFT - 6, y + 4, told, "end")

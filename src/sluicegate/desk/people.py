@@ -89,14 +89,22 @@ def sign_in(session: Session, name: str, password: str, code: str, now: datetime
     if is_right and row.totp_secret is not None:
         is_right = _takes_code(row, code, now)
     if not is_right:
-        row.failures += 1
-        if row.failures >= MOST_FAILURES:
-            row.failures, row.locked_until = 0, now + LOCKED_FOR
+        _count_failure(row, now)
         return NotIn.WRONG
     row.failures, row.locked_until = 0, None
     if _hasher.check_needs_rehash(row.password_hash):
         row.password_hash = _hasher.hash(password)
     return person_of(row)
+
+
+def signs(row: PersonRow, password: str, now: datetime) -> bool:
+    """Whether somebody who is signed in signs with the right password; failures lock as there."""
+    if row.locked_until is not None and now < row.locked_until:
+        return False
+    if _matches(row.password_hash, password):
+        return True
+    _count_failure(row, now)
+    return False
 
 
 def add_person(
@@ -210,6 +218,12 @@ def _takes_code(row: PersonRow, code: str, now: datetime) -> bool:
             row.totp_step = step
             return True
     return False
+
+
+def _count_failure(row: PersonRow, now: datetime) -> None:
+    row.failures += 1
+    if row.failures >= MOST_FAILURES:
+        row.failures, row.locked_until = 0, now + LOCKED_FOR
 
 
 def _matches(digest: str, password: str) -> bool:

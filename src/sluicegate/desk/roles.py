@@ -37,6 +37,8 @@ class Right(StrEnum):
     LIST = "list"
     """Put an account on a list, or ask to."""
     QUERY_IDENTITY = "query_identity"
+    SEE_QUERIES = "see_queries"
+    """Read identity queries and their receipts; who asks reads their own, others all, masked."""
     EXPORT = "export"
     SEE_FIGURES = "see_figures"
     SEE_WALL = "see_wall"
@@ -60,10 +62,12 @@ _WORKS: Final = _READS | {
 
 MATRIX: Final[Mapping[Role, frozenset[Right]]] = {
     Role.BANK_OFFICER: frozenset(_WORKS),
-    Role.POLICE_OFFICER: frozenset(_WORKS | {Right.QUERY_IDENTITY}),
-    Role.SUPERVISOR: frozenset(_WORKS | {Right.REASSIGN, Right.SEE_AUDIT}),
+    Role.POLICE_OFFICER: frozenset(_WORKS | {Right.QUERY_IDENTITY, Right.SEE_QUERIES}),
+    Role.SUPERVISOR: frozenset(_WORKS | {Right.REASSIGN, Right.SEE_AUDIT, Right.SEE_QUERIES}),
     Role.ANALYST: frozenset(_READS),
-    Role.AUDITOR: frozenset(_READS | {Right.UNMASK, Right.EXPORT, Right.SEE_AUDIT}),
+    Role.AUDITOR: frozenset(
+        _READS | {Right.UNMASK, Right.EXPORT, Right.SEE_AUDIT, Right.SEE_QUERIES}
+    ),
     Role.ADMINISTRATOR: frozenset({Right.MANAGE_PEOPLE, Right.SEE_WALL}),
 }
 

@@ -17,6 +17,7 @@ from sluicegate.desk.accounts import Accounts
 from sluicegate.desk.answers import Answers
 from sluicegate.desk.app import create_app
 from sluicegate.desk.clocks import utc_now
+from sluicegate.desk.holders import Holders
 from sluicegate.desk.keeper import Keeper
 from sluicegate.desk.live import Pulse
 from sluicegate.desk.outbox import Outbox
@@ -100,16 +101,17 @@ def _prepare(settings: Settings, engine: Engine) -> None:
 def _background(
     settings: Settings, bootstrap: str, engine: Engine, metrics: Metrics
 ) -> Iterator[Outbox]:
-    """What goes on beside the pages: sending, answers, expiry."""
+    """What goes on beside the pages: sending, answers, expiry, profiles."""
     outbox = Outbox(settings, bootstrap, engine, metrics)
     answers = Answers(settings, bootstrap, engine, metrics)
+    holders = Holders(settings, bootstrap, engine, metrics)
     keeper = Keeper(settings, engine, metrics, utc_now, outbox.wake)
-    for each in (outbox, answers, keeper):
+    for each in (outbox, answers, keeper, holders):
         each.start()
     try:
         yield outbox
     finally:
-        for each in (keeper, answers, outbox):
+        for each in (holders, keeper, answers, outbox):
             each.stop()
 
 

@@ -3,7 +3,7 @@
 Each has its Alembic migration in liaison/migrations; a test holds the two together.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -214,3 +214,62 @@ class ViewRow(Base):
     person_id: Mapped[int] = mapped_column(ForeignKey("desk_people.id"))
     name: Mapped[str] = mapped_column(String(64))
     query: Mapped[str] = mapped_column(String(512))
+
+
+class HolderRow(Base):
+    """What the bank tells last of an account's holder: what identity queries are answered from."""
+
+    __tablename__ = "desk_holders"
+
+    account: Mapped[str] = mapped_column(String(34), primary_key=True)
+    holder_id: Mapped[str | None] = mapped_column(String(64), index=True)
+    """As the bank tells it: a hash."""
+    holder_kind: Mapped[str | None] = mapped_column(String(16))
+    birth_year: Mapped[int | None]
+    opened_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    branch: Mapped[str | None] = mapped_column(String(64))
+    region: Mapped[str | None] = mapped_column(String(64))
+    documents_expire_on: Mapped[date | None]
+    enterprise_status: Mapped[str | None] = mapped_column(String(16))
+
+
+class IdentityQueryRow(Base):
+    """What the police asked about a holder, on what paper, and what was answered."""
+
+    __tablename__ = "desk_identity_queries"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("desk_people.id"))
+    at: Mapped[datetime] = mapped_column(UtcTime)
+    kind: Mapped[str] = mapped_column(String(16))
+    subject: Mapped[str] = mapped_column(String(64))
+    """The account or the holder's id that was asked about."""
+    case_number: Mapped[str] = mapped_column(String(64))
+    document_kind: Mapped[str] = mapped_column(String(2))
+    document_number: Mapped[str] = mapped_column(String(64))
+    file_name: Mapped[str] = mapped_column(String(128))
+    file_type: Mapped[str] = mapped_column(String(64))
+    file_sha256: Mapped[str] = mapped_column(String(64))
+    file_content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    answer: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    """One entry an account; empty: nothing is known."""
+
+    __table_args__ = (Index("desk_identity_queries_by_person", "person_id", "at"),)
+
+
+class HandoverRow(Base):
+    """A shift handed over: what was open, written down, signed by who goes and by who comes."""
+
+    __tablename__ = "desk_handovers"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    shift_began_at: Mapped[datetime] = mapped_column(UtcTime)
+    content: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """Open cases and measures with their clocks, as they stood."""
+    note: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64))
+    """Of content and note: what both signed."""
+    given_by: Mapped[int] = mapped_column(ForeignKey("desk_people.id"))
+    given_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    taken_by: Mapped[int | None] = mapped_column(ForeignKey("desk_people.id"))
+    taken_at: Mapped[datetime | None] = mapped_column(UtcTime)

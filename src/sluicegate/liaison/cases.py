@@ -108,6 +108,7 @@ class CaseRow(Base):
             *("at_risk_minor", "top_pattern", "measure", "assignee", "escalated_at"),
         ),
         Index("cases_by_assignee", "assignee", "state"),
+        Index("cases_by_decision", "decided_at"),
         Index("cases_by_lateness", "queue", "escalated_at", "state", "queued_s"),
     )
 
