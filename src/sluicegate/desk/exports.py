@@ -31,7 +31,7 @@ Shown = Callable[[str | None], str]
 Told = dict[str, Any]
 FORMAT: Final = "sluicegate-case-1"
 FONT: Final = "STSong-Light"
-"""Built into readers of PDF and not into the file: docs/decisions/0030."""
+"""Built into readers of PDF and not into the file: docs/decisions/0027."""
 MARGIN: Final = 16 * mm
 WIDTH: Final = A4[0] - 2 * MARGIN
 
