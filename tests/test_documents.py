@@ -32,7 +32,10 @@ MADE_LATER = ("docs/benchmarks/",)
 """Written by `make bench`; a checkout may not have it yet."""
 HOSTS = {"keepachangelog.com", "semver.org"}
 """Addresses that a page may name; where packages come from is the reader's own configuration."""
-ABSOLUTE = {"/metrics", "/healthz", "/readyz", "/counter", "/desk"}
+ABSOLUTE = {
+    *("/metrics", "/healthz", "/readyz", "/counter"),
+    *("/desk", "/desk/figures", "/desk/wall"),
+}
 """The path of a URL; files are named from the root of the repository."""
 
 

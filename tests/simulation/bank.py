@@ -44,7 +44,7 @@ def legs_message(
 def _leg(source: int, position: int, side: int, flags: int) -> bytes:
     texts = b"A".ljust(40, b"\0") + b"B".ljust(40, b"\0") + b"T".ljust(64, b"\0")
     numbers = struct.pack("<qqqqIbBBB", position, NOW_MS, NOW_MS, 1_000, source, side, 1, 0, flags)
-    return texts + numbers + struct.pack("<12f", *([0.0] * 12))
+    return texts + numbers + struct.pack("<16f", *([0.0] * 16))
 
 
 def alert(name: str, transaction: str, account: str, occurred: str = "15:06:40.000") -> bytes:

@@ -68,7 +68,7 @@ def test_topics_are_made_once_and_then_differ_in_nothing(
 ) -> None:
     settings = settings_with(topic_prefix, 2)
     missing = check_topics(settings, broker.bootstrap)
-    assert len(missing) == 11
+    assert len(missing) == 12
     assert missing[0].startswith(f"{topic_prefix}transactions is missing")
     assert all(made.created for made in create_topics(settings, broker.bootstrap))
     assert not any(made.created for made in create_topics(settings, broker.bootstrap))

@@ -46,14 +46,16 @@ def adopt(
         for state in reader.read_all(checkpointed=True):
             if state.place.topics and state.place.topics != identity:
                 _require_same_log(reader, state)
-                moved.append((state.number, state.place, state.checkpoint_number))
+                rowless = AccountMemory(1)
+                rowless.put_population(state.memory.population_bytes)
+                moved.append((state.number, rowless, state.place, state.checkpoint_number))
     changelog = Changelog(config, Topics.of(settings).changelog)
-    for number, place, checkpoint_number in moved:
+    for number, rowless, place, checkpoint_number in moved:
         owner = new_owner()
         place.topics = identity
-        values = chunks(AccountMemory(1), place, owner, checkpoint_number + 1)
+        values = chunks(rowless, place, owner, checkpoint_number + 1)
         changelog.write(number, [claim(owner, SLOT), *values])
-    return [number for number, _, _ in moved]
+    return [number for number, *_ in moved]
 
 
 def _require_same_log(reader: StateReader, state: PartitionState) -> None:
