@@ -34,7 +34,7 @@ def told(account: str, **fields: Any) -> tuple[bytes, bytes, int]:
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDesk]:
     folder = tmp_path_factory.mktemp("identity")
-    with RunningDesk(folder, identity_queries_an_hour=12) as running:
+    with RunningDesk(folder, identity_queries_an_hour=6) as running:
         yield running
 
 
