@@ -90,7 +90,7 @@ def report(session: Session, stretches: Sequence[Shift]) -> Report:
     for shift, figures in found:
         figures.alerts = _alerts(session, shift)
         total.alerts += figures.alerts
-    _count_arrivals(session, begins, ends, counted)
+        _count_arrivals(session, shift, counted)
     _count_decisions(session, begins, ends, counted)
     _count_money(session, begins, ends, counted)
     _count_wrong(session, begins, ends, counted)
@@ -108,13 +108,18 @@ def _alerts(session: Session, shift: Shift) -> int:
     return session.scalar(select(func.count(AlertRow.id)).where(within)) or 0
 
 
-def _count_arrivals(session: Session, begins: datetime, ends: datetime, counted: Counted) -> None:
-    arrived = select(CaseRow.received_at, CaseRow.top_pattern).where(
-        CaseRow.received_at >= begins, CaseRow.received_at < ends
+def _count_arrivals(session: Session, shift: Shift, counted: Counted) -> None:
+    """Counted by the database: there may be a hundred thousand."""
+    at = CaseRow.received_at
+    arrived = (
+        select(CaseRow.top_pattern, func.count(CaseRow.id))
+        .where(at >= shift.begins_at, at < shift.ends_at)
+        .group_by(CaseRow.top_pattern)
     )
-    for at, pattern in session.execute(arrived):
-        for figures in counted(at, pattern):
-            figures.cases += 1
+    rows: Any = session.execute(arrived)
+    for pattern, number in rows:
+        for figures in counted(shift.begins_at, pattern):
+            figures.cases += number
 
 
 def _count_decisions(session: Session, begins: datetime, ends: datetime, counted: Counted) -> None:
