@@ -325,6 +325,7 @@ DESK: Final[tuple[tuple[Query, ...], ...]] = (
         ("sum by (answer) (rate(sluicegate_desk_answers_total[5m]))", "{{answer}}"),
         ("sum(rate(sluicegate_desk_failures_total[5m]))", "失败 failures"),
     ),
+    (("sum by (level, state) (sluicegate_desk_clocks)", "{{level}} {{state}}"),),
 )
 
 COUNTER_AND_DESK: Final = (
@@ -383,6 +384,7 @@ COUNTER_AND_DESK: Final = (
     _lines("专席页面用时", "Pages of the desk take", "s", *DESK[0]),
     _lines("专席在线", "Browsers at the desk", "short", *DESK[1]),
     _lines("专席指令", "Orders of the desk", "short", *DESK[2]),
+    _lines("专席时限", "Clocks of the desk", "short", *DESK[3]),
 )
 
 LEVELS: Final = tuple(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,8 @@ from sqlalchemy.orm import Session
 from tests.desk.desk import RunningDesk, an_alert
 
 from sluicegate.desk import queue
+from sluicegate.desk.clocks import Level
+from sluicegate.desk.keeper import clocks
 from sluicegate.desk.queue import Filters, Outcome, Whose
 from sluicegate.desk.roles import Role
 from sluicegate.domain.measure import Measure
@@ -73,6 +76,22 @@ def test_of_many_who_claim_at_once_one_gets_each_case(own: RunningDesk) -> None:
     with ThreadPoolExecutor(8) as pool:
         won = [case_id for each in pool.map(claim_all, range(1, 9)) for case_id in each]
     assert sorted(won) == sorted(cases)
+
+
+def test_clocks_are_counted_by_what_they_are_for_and_whether_they_ran_out(own: RunningDesk) -> None:
+    rules, began = own.settings.desk, own.now()
+    cases = [own.case(f"A{n}") for n in range(3)]
+    with writing(own.engine) as session:
+        queue.claim(session, cases[0], 7, began)
+
+    def after(minutes: float) -> list[int]:
+        with Session(own.engine) as session:
+            found = clocks(session, rules, own.now() + timedelta(minutes=minutes))
+        return [found[key] for key in product((Level.CLAIM, Level.DECIDE), ("running", "out"))]
+
+    assert after(0) == [2, 0, 1, 0]
+    assert after(rules.claim_minutes + 1) == [0, 2, 1, 0]
+    assert after(rules.decide_minutes + 1) == [0, 2, 0, 1]
 
 
 def test_filters_show_what_they_say(own: RunningDesk) -> None:

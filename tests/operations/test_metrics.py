@@ -39,7 +39,7 @@ def test_every_name_says_its_unit_as_prometheus_asks() -> None:
 def test_no_label_has_values_without_bound() -> None:
     bounded = {
         *("part", "version", "stage", "side", "reason", "partition", "measure", "pattern"),
-        *("verdict", "why", "problem", "outcome", "page", "topic", "answer"),
+        *("verdict", "why", "problem", "outcome", "page", "topic", "answer", "level", "state"),
     }
     assert {label for metric in METRICS for label in metric.labels} <= bounded
 

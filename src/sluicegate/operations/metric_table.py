@@ -108,6 +108,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(COUNTER_PART, GAUGE, "sluicegate_counter_owned_partitions", "partitions", "whose worker answers the counter"),
 
     Metric(DESK, HISTOGRAM, "sluicegate_desk_page_seconds", "seconds", "from the request to the answer, by page", ("page",)),
+    Metric(DESK, GAUGE, "sluicegate_desk_clocks", "cases", "for review whose clock runs, by what it is for (claim or decide) and whether it has run out", ("level", "state"), ("ServiceLevelRunsOut",)),
     Metric(DESK, GAUGE, "sluicegate_desk_live_clients", "browsers", "that follow the queue live"),
     Metric(DESK, COUNTER, "sluicegate_desk_sent_total", "messages", "taken by Kafka from the outbox, by topic: measures or directives", ("topic",)),
     Metric(DESK, COUNTER, "sluicegate_desk_answers_total", "answers", "of core banking on measures, by what they say: done or failed", ("answer",)),
