@@ -47,12 +47,13 @@ def shell_of(desk: Desk) -> Shell:
 
 def create_app(desk: Desk, pulse: Pulse, accounts: Accounts | None = None) -> FastAPI:
     """The application around a desk; the pulse beats, and workers are asked, while it is served."""
+    shell = shell_of(desk)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         # More threads than these would only take the interpreter from each other.
         to_thread.current_default_thread_limiter().total_tokens = THREADS
-        pulse.start()
+        pulse.start(shell.on_change)
         if accounts is not None:
             await accounts.open()
         yield
@@ -62,7 +63,7 @@ def create_app(desk: Desk, pulse: Pulse, accounts: Accounts | None = None) -> Fa
 
     app = FastAPI(title="sluicegate desk", openapi_url=None, docs_url=None, redoc_url=None,
                   lifespan=lifespan)  # fmt: skip
-    app.include_router(shell_of(desk).router)
+    app.include_router(shell.router)
     app.include_router(static_router())
     _add_live(app, desk, pulse)
     _add_rest(app)

@@ -1,8 +1,8 @@
-"""The live pulse: one look at the database a second tells all browsers that something changed."""
+"""The live pulse: one look at the database for all browsers, which hear that something changed."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final
 
 from prometheus_client import Gauge
@@ -15,7 +15,8 @@ from sluicegate.liaison.database import AlertRow, reason_of
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 1.5
+"""At every change each browser asks for the queue again, so this bounds how often it does."""
 REST_SECONDS: Final = 15.0
 """So often at least a browser hears something, and its session is looked at."""
 
@@ -30,9 +31,11 @@ class Pulse:
         self._last: tuple[object, ...] = ()
         self._is_closed = False
         self._task: asyncio.Task[None] | None = None
+        self._tells: tuple[Callable[[], None], ...] = ()
 
-    def start(self) -> None:
-        """Begins to look; call it in the event loop."""
+    def start(self, tells: Iterable[Callable[[], None]] = ()) -> None:
+        """Begins to look; call it in the event loop. `tells` are called before browsers hear."""
+        self._tells = tuple(tells)
         self._task = asyncio.create_task(self._look())
 
     def close(self) -> None:
@@ -72,6 +75,8 @@ class Pulse:
                 continue
             if last != self._last:
                 self._last = last
+                for tell in self._tells:
+                    tell()
                 waiting, self._changed = self._changed, asyncio.Event()
                 waiting.set()
 

@@ -44,6 +44,7 @@ class Ranking:
     def __init__(self) -> None:
         self._kept: dict[_Key, Ranked] = {}
         self._turns: dict[_Key, threading.Lock] = {}
+        self._forgotten = 0
         self._lock = threading.Lock()
 
     def ranked(self, asked: Asked, session: Session, filters: Filters) -> Ranked:
@@ -56,12 +57,14 @@ class Ranking:
             kept = self._kept.get(key)
             if kept is not None and time.monotonic() - kept.at < FRESH_SECONDS:
                 return kept
+            forgotten = self._forgotten
             ids = queue.worst_ids(session, filters, person_id, asked.now)
             number = queue.count(session, filters, person_id)
             made = Ranked(time.monotonic(), tuple(ids), number)
             with self._lock:
                 self._forget_old(made.at)
-                self._kept[key] = made
+                if forgotten == self._forgotten:  # else it may be from before the change
+                    self._kept[key] = made
             return made
 
     def _forget_old(self, now: float) -> None:
@@ -71,8 +74,9 @@ class Ranking:
             self._turns.pop(key, None)
 
     def forget(self) -> None:
-        """Something was changed here: rank anew."""
+        """Something was changed: rank anew."""
         with self._lock:
+            self._forgotten += 1
             self._kept.clear()
 
 
@@ -81,6 +85,7 @@ class QueuePages:
 
     def __init__(self, shell: Shell) -> None:
         self._ranking = Ranking()
+        shell.on_change.append(self._ranking.forget)
         shell.get("", self._queue, Right.SEE_CASES)
         shell.get("/rows", self._rows, Right.SEE_CASES)
         shell.post("/next", self._next, Right.CLAIM)

@@ -248,6 +248,8 @@ class Shell:
         """By method and path; None: whoever is signed in."""
         self.public: set[tuple[str, str]] = set()
         self.case_parts: list[CasePart] = []
+        self.on_change: list[Callable[[], None]] = []
+        """Called when something changed, before the browsers hear of it."""
         self.show_case: ShowCase
         """The page of a case, with what else is to stand on it; set by the module of cases."""
 
