@@ -127,7 +127,7 @@ def _scaling(settings: Settings, bench: Bench, out: Path, console: Console) -> J
     """The series by accounts, patterns and workers; each is drawn beside the report."""
     scoring = scoring_of(settings)
     workers = by_workers(bench, SCALING_TRANSACTIONS, console.print)
-    patterns = by_patterns(scoring, console.print)
+    patterns = by_patterns(settings, console.print)
     accounts, bytes_each = by_accounts(scoring, console.print)
     cost = "us a transaction, account memory alone"
     series = {

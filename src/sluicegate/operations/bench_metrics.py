@@ -17,18 +17,15 @@ from prometheus_client import generate_latest
 from rich.console import Console
 
 from sluicegate.domain.alert import Alert
-from sluicegate.domain.transaction import LATEST_MS, Rules
 from sluicegate.memory.accounts import AccountMemory
 from sluicegate.operations.bench import machine
-from sluicegate.operations.bench_runs import ACCOUNTS, SEED
+from sluicegate.operations.bench_runs import ACCOUNTS, decoded_stream
 from sluicegate.operations.metrics import Metrics, Part
 from sluicegate.settings import Settings
-from sluicegate.simulation.city import bench_stream
 from sluicegate.streaming.alerts import alerts_of
-from sluicegate.streaming.decoder import Decoder
 from sluicegate.streaming.figures import WorkerFigures
 from sluicegate.streaming.partition import Partition
-from sluicegate.streaming.routing import Chains, Places
+from sluicegate.streaming.routing import Chains
 from sluicegate.streaming.scoring import scoring_of
 
 TRANSACTIONS: Final = 600_000
@@ -109,15 +106,10 @@ def _compared(settings: Settings, transactions: int, legs_a_message: int) -> dic
 
 def _deliveries(transactions: int, legs_a_message: int) -> Iterator[Delivery]:
     """Departures of the bench's stream as the router packs them, for one partition."""
-    decoder, chains = Decoder(Rules()), Chains(1)
+    chains = Chains(1)
     gathered: Delivery = []
-    position = 0
-    for messages in bench_stream(SEED, transactions, ACCOUNTS):
-        values = [value for _, value in messages]
-        decoded = decoder.decode(values, np.full(len(values), LATEST_MS))
+    for decoded, places in decoded_stream(transactions, ACCOUNTS):
         rows = np.arange(len(decoded.row_index))
-        places = Places(np.zeros_like(rows), rows + position, decoded.occurred_at_ms)
-        position += len(values)
         for start in range(0, len(rows), legs_a_message):
             part = rows[start : start + legs_a_message]
             gathered += [value for _, value in chains.messages(decoded, places, part)]

@@ -27,7 +27,7 @@ from sluicegate.operations.guard import Guard
 from sluicegate.settings import Settings
 from sluicegate.simulation.city import City, bench_stream
 from sluicegate.simulation.movements import Chunk
-from sluicegate.streaming.decoder import Decoder
+from sluicegate.streaming.decoder import Decoded, Decoder
 from sluicegate.streaming.producing import hand_over
 from sluicegate.streaming.progress import Progress
 from sluicegate.streaming.routing import Places, first_legs
@@ -309,14 +309,21 @@ def follow_stream(
     settings: Settings, memory: AccountMemory, transactions: int, accounts: int
 ) -> Iterator[tuple[Records, Followed]]:
     """Steps the bench's stream in order of time; first legs and what became of them."""
-    scorer, decoder = scoring_of(settings).scorer, Decoder(Rules())
+    scorer = scoring_of(settings).scorer
+    for decoded, places in decoded_stream(transactions, accounts):
+        legs = first_legs(decoded, places, np.arange(len(decoded.row_index)))
+        yield legs, memory.follow(legs, scorer)
+
+
+def decoded_stream(transactions: int, accounts: int) -> Iterator[tuple[Decoded, Places]]:
+    """The bench's stream in columns, with places as if it were of one source partition."""
+    decoder, passed = Decoder(Rules()), 0
     for messages in bench_stream(SEED, transactions, accounts):
         values = [value for _, value in messages]
         decoded = decoder.decode(values, np.full(len(values), LATEST_MS))
-        rows = np.arange(len(decoded.row_index))
-        places = Places(np.zeros_like(rows), rows, decoded.occurred_at_ms)
-        legs = first_legs(decoded, places, rows)
-        yield legs, memory.follow(legs, scorer)
+        positions = passed + decoded.row_index
+        passed += len(values)
+        yield decoded, Places(np.zeros_like(positions), positions, decoded.occurred_at_ms)
 
 
 def consumer_of(

@@ -22,7 +22,8 @@ from sluicegate.memory.accounts import AccountMemory, Records, Scorer
 from sluicegate.memory.row import DEPARTURE, LEG, ROW
 from sluicegate.operations.bench_runs import Bench, Json
 from sluicegate.operations.bench_stages import with_patterns
-from sluicegate.streaming.scoring import Scoring
+from sluicegate.settings import Settings
+from sluicegate.streaming.scoring import Scoring, scoring_of
 
 ACCOUNTS: Final = (10_000, 100_000, 1_000_000, 10_000_000)
 WORKERS: Final = (1, 2, 3)
@@ -76,11 +77,11 @@ def by_accounts(scoring: Scoring, told: Callable[[str], None]) -> tuple[list[Poi
     return points, bytes_each
 
 
-def by_patterns(scoring: Scoring, told: Callable[[str], None]) -> list[Point]:
+def by_patterns(settings: Settings, told: Callable[[str], None]) -> list[Point]:
     """Microseconds a transaction by patterns: none, ten, all."""
-    points = []
+    scoring, points = scoring_of(settings), []
     for count in (0, 10, len(scoring.pattern_set.patterns)):
-        scorer = with_patterns(scoring, count)
+        scorer = with_patterns(scoring, count, settings).scorer
         memory = AccountMemory(PATTERNS_ACCOUNTS)
         _fill(memory, scorer, PATTERNS_ACCOUNTS)
         points.append(Point(count, _costs_us(memory, scorer, PATTERNS_ACCOUNTS)))

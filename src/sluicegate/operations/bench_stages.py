@@ -16,8 +16,7 @@ from typing import Final
 import numpy as np
 
 from sluicegate.domain.transaction import LATEST_MS, Rules
-from sluicegate.judging.kernels import compile_patterns
-from sluicegate.memory.accounts import AccountMemory, Scorer
+from sluicegate.memory.accounts import AccountMemory
 from sluicegate.operations.bench_runs import ACCOUNTS, SEED
 from sluicegate.settings import Settings
 from sluicegate.simulation.city import bench_stream
@@ -27,7 +26,7 @@ from sluicegate.streaming.decoder import Decoder
 from sluicegate.streaming.partition import Outbox, Partition
 from sluicegate.streaming.repeats import Repeats
 from sluicegate.streaming.routing import Chains, Places
-from sluicegate.streaming.scoring import Scoring, scoring_of
+from sluicegate.streaming.scoring import Scoring, scoring_by, scoring_of
 
 WARM_UP: Final = 300_000
 MEASURED: Final = 300_000
@@ -106,20 +105,16 @@ def stages_us(settings: Settings) -> dict[str, float]:
     """Microseconds a transaction by stage; `patterns` is what the kernel takes because of them."""
     scoring = scoring_of(settings)
     full = _run(settings, scoring)
-    bare = _run(settings, replace(scoring, scorer=with_patterns(scoring, 0)))
+    bare = _run(settings, with_patterns(scoring, 0, settings))
     full["patterns"] = max(0.0, full["kernel"] - bare["kernel"])
     full["kernel"] -= full["patterns"]
     return {stage: round(us, 3) for stage, us in full.items()}
 
 
-def with_patterns(scoring: Scoring, most: int) -> Scorer:
-    """A scorer of the first so many patterns of a set."""
-    few = replace(scoring.pattern_set, patterns=scoring.pattern_set.patterns[:most])
-    compiled = compile_patterns(few)
-    names = scoring.scorer.pattern_names[:most]
-    return replace(
-        scoring.scorer, kernel=compiled.kernel, pattern_count=compiled.count, pattern_names=names
-    )
+def with_patterns(scoring: Scoring, most: int, settings: Settings) -> Scoring:
+    """The first so many patterns of a set."""
+    patterns = scoring.pattern_set.patterns[:most]
+    return scoring_by(replace(scoring.pattern_set, patterns=patterns), settings)
 
 
 def _run(settings: Settings, scoring: Scoring) -> dict[str, float]:
