@@ -17,7 +17,7 @@ from sluicegate.counter.api import create_app
 from sluicegate.counter.database import open_counter_database
 from sluicegate.counter.keys import Scope, create_key
 from sluicegate.counter.service import CounterService
-from sluicegate.counter.serving import _config, _Server
+from sluicegate.counter.serving import server_of_counter
 from sluicegate.domain.transaction import Channel, Kind
 from sluicegate.memory.accounts import AccountMemory
 from sluicegate.operations.broker import free_port
@@ -117,7 +117,7 @@ class RunningCounter:
         self._worker: web.AppRunner | None = None
         service = CounterService(self.settings, NOBODY, self.engine, self.metrics)
         self._service = service
-        self._server = _Server(_config(create_app(service), self.settings.counter))
+        self._server = server_of_counter(create_app(service), self.settings.counter)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
     def __enter__(self) -> Self:

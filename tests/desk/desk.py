@@ -21,7 +21,7 @@ from sluicegate.desk.live import Pulse
 from sluicegate.desk.pages.shell import Desk
 from sluicegate.desk.people import add_person, change_password
 from sluicegate.desk.roles import Role
-from sluicegate.desk.serving import _config, _Server, titles_of
+from sluicegate.desk.serving import server_of_desk, titles_of
 from sluicegate.desk.tables import PersonRow
 from sluicegate.domain.alert import Alert, Reason, alert_id
 from sluicegate.domain.measure import Measure
@@ -147,7 +147,7 @@ class RunningDesk:
         self.shell = shell_of(self.desk)
         pulse = Pulse(self.engine, self.metrics.gauge("sluicegate_desk_live_clients"))
         self._pulse = pulse
-        self._server = _Server(_config(create_app(self.desk, pulse), self.settings.desk))
+        self._server = server_of_desk(create_app(self.desk, pulse), self.settings.desk)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self.base = f"http://127.0.0.1:{self.port}"

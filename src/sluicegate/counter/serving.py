@@ -1,13 +1,9 @@
 """The process of the counter: FastAPI on uvicorn, until it is told to stop."""
 
 import asyncio
-import contextlib
 import logging
-import signal
 import sys
-from collections.abc import Iterator
 
-import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -17,21 +13,13 @@ from sluicegate.counter.service import CounterService
 from sluicegate.errors import Problem
 from sluicegate.liaison.database import reason_of
 from sluicegate.operations.metrics import Metrics
+from sluicegate.operations.serving import Server, require_listened, serve, server_of
 from sluicegate.settings import CounterSettings, Settings, is_loopback
 
 log = logging.getLogger(__name__)
 
-KEEP_ALIVE_SECONDS = 75
 SWITCH_SECONDS = 0.000_5
 LEAVE_SECONDS = 3
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without signals of its own: it would raise them again and end with another status."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class _Joined:
@@ -84,49 +72,20 @@ def run_counter(settings: Settings, bootstrap: str, metrics: Metrics) -> None:
     app = create_app(
         CounterService(settings, bootstrap, engine, metrics), settings.worker.utc_offset_hours
     )
-    server = _Server(_config(app, asked))
+    server = server_of_counter(app, asked)
     if asked.cert_file is None and not is_loopback(asked.bind):
         log.warning("serves plain HTTP on %s: put TLS before it, or set cert_file", asked.bind)
     try:
-        asyncio.run(_serve(server))
+        asyncio.run(serve(server))
     finally:
         engine.dispose()
-    if not server.started:
-        raise Problem(
-            f"counter: cannot listen on {asked.bind}:{asked.port}",
-            hint="set another counter.port, or 0 for any free one",
-        )
+    require_listened("counter", server)
 
 
-def _config(app: object, asked: CounterSettings) -> uvicorn.Config:
-    try:
-        config = uvicorn.Config(
-            app,  # type: ignore[arg-type]  # uvicorn's own alias of an ASGI application
-            host=asked.bind,
-            port=asked.port,
-            ssl_certfile=asked.cert_file,
-            ssl_keyfile=asked.key_file,
-            http=_Protocol,
-            log_config=None,
-            access_log=False,  # paths hold account numbers
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=LEAVE_SECONDS,
-        )
-        config.load()
-    except OSError as error:
-        raise Problem("counter: cert_file or key_file cannot be used", str(error)) from error
-    return config
+def server_of_counter(app: object, asked: CounterSettings) -> Server:
+    """A server of the counter's application.
 
-
-async def _serve(server: _Server) -> None:
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        server.should_exit = True
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
-    with contextlib.suppress(SystemExit):  # uvicorn's way to say that it could not begin
-        await server.serve()
+    Raises:
+        Problem: the certificate or its key cannot be used.
+    """
+    return server_of("counter", app, asked, http=_Protocol, timeout_graceful_shutdown=LEAVE_SECONDS)

@@ -3,13 +3,11 @@
 import asyncio
 import contextlib
 import logging
-import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 
-import uvicorn
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -28,22 +26,14 @@ from sluicegate.judging.patterns import Words, load_patterns
 from sluicegate.liaison.database import open_database, reason_of
 from sluicegate.liaison.schema import prepare_tables, writing
 from sluicegate.operations.metrics import Metrics
+from sluicegate.operations.serving import Server, require_listened, serve, server_of
 from sluicegate.settings import DeskSettings, Settings, is_loopback
 
 log = logging.getLogger(__name__)
 
-KEEP_ALIVE_SECONDS = 75
 LEAVE_SECONDS = 1
 RETRY_SECONDS = 0.5
 SQLITE_PATIENCE_SECONDS = 5.0
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without signals of its own: it would raise them again and end with another status."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def run_desk(settings: Settings, bootstrap: str, metrics: Metrics) -> None:
@@ -128,55 +118,32 @@ def _serve_until_told(settings: Settings, engine: Engine, metrics: Metrics, outb
         wake=outbox.wake,
     )
     app = create_app(desk, pulse, accounts)
-    server = _Server(_config(app, asked))
+    server = server_of_desk(app, asked)
     if not asked.is_tls and not is_loopback(asked.bind):
         log.warning("serves plain HTTP on %s: set cert_file, or put TLS before it", asked.bind)
     asyncio.run(_serve(server, pulse))
-    if not server.started:
-        raise Problem(
-            f"desk: cannot listen on {asked.bind}:{asked.port}",
-            hint="set another desk.port, or 0 for any free one",
-        )
+    require_listened("desk", server)
 
 
-def _config(app: object, asked: DeskSettings) -> uvicorn.Config:
-    try:
-        config = uvicorn.Config(
-            app,  # type: ignore[arg-type]  # uvicorn's own alias of an ASGI application
-            host=asked.bind,
-            port=asked.port,
-            ssl_certfile=asked.cert_file,
-            ssl_keyfile=asked.key_file,
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=LEAVE_SECONDS,
-        )
-        config.load()
-    except OSError as error:
-        raise Problem("desk: cert_file or key_file cannot be used", str(error)) from error
-    return config
+def server_of_desk(app: object, asked: DeskSettings) -> Server:
+    """A server of the desk's application.
+
+    Raises:
+        Problem: the certificate or its key cannot be used.
+    """
+    return server_of(
+        "desk", app, asked, log_level="warning", timeout_graceful_shutdown=LEAVE_SECONDS
+    )
 
 
-async def _serve(server: _Server, pulse: Pulse) -> None:
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        server.should_exit = True
-        pulse.close()  # else the streams would keep it for as long as it may take
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+async def _serve(server: Server, pulse: Pulse) -> None:
     telling = asyncio.create_task(_tell_address(server))
-    with contextlib.suppress(SystemExit):  # uvicorn's way to say that it could not begin
-        await server.serve()
+    # Without the pulse's end the streams would keep the server for as long as it may take.
+    await serve(server, pulse.close)
     telling.cancel()
 
 
-async def _tell_address(server: _Server) -> None:
+async def _tell_address(server: Server) -> None:
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.02)
     scheme = "https" if server.config.is_ssl else "http"
