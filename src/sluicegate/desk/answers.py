@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from kafka.errors import KafkaError  # type: ignore[import-untyped]
-from pydantic import ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -25,7 +24,13 @@ from sluicegate.desk.measures import DESK_ITSELF, order_of, take_answer
 from sluicegate.desk.tables import MeasureRow
 from sluicegate.domain.decision import MeasureAnswer
 from sluicegate.liaison.database import reason_of
-from sluicegate.liaison.dead_letters import DeadLetter, DeadLetters, KafkaDeadLetters, Unreadable
+from sluicegate.liaison.dead_letters import (
+    DeadLetter,
+    DeadLetters,
+    KafkaDeadLetters,
+    Unreadable,
+    read_as,
+)
 from sluicegate.liaison.schema import writing
 from sluicegate.operations.metrics import Metrics
 from sluicegate.settings import Settings
@@ -50,18 +55,6 @@ class Told:
     value: bytes | None
 
 
-def read_answer(value: bytes | None) -> MeasureAnswer | tuple[Unreadable, str]:
-    """The answer in a message, or why there is none; the detail holds no value of the message."""
-    if value is None:
-        return Unreadable.NULL_MESSAGE, "the message has no value"
-    try:
-        return MeasureAnswer.model_validate_json(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        return Unreadable.NOT_AN_ANSWER, f"{field}: {first['msg']}" if field else first["msg"]
-
-
 def take_answers(
     records: Sequence[Told], engine: Engine, dead_letters: DeadLetters, now: datetime
 ) -> list[MeasureAnswer]:
@@ -74,7 +67,7 @@ def take_answers(
     dead, stored = [], []
     with writing(engine) as session:
         for record in records:
-            answer = read_answer(record.value)
+            answer = read_as(MeasureAnswer, record.value, Unreadable.NOT_AN_ANSWER)
             if not isinstance(answer, MeasureAnswer):
                 dead.append(DeadLetter(record, *answer))
                 continue

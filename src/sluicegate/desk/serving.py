@@ -5,11 +5,9 @@ import contextlib
 import logging
 import sys
 import threading
-import time
 from collections.abc import Iterator
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from sluicegate.desk.accounts import Accounts
 from sluicegate.desk.answers import Answers
@@ -21,10 +19,9 @@ from sluicegate.desk.live import Pulse
 from sluicegate.desk.outbox import Outbox
 from sluicegate.desk.pages.shell import PREFIX, Desk
 from sluicegate.desk.people import FIRST_NAME, first_administrator
-from sluicegate.errors import Problem
 from sluicegate.judging.patterns import Words, load_patterns
-from sluicegate.liaison.database import open_database, reason_of
-from sluicegate.liaison.schema import prepare_tables, writing
+from sluicegate.liaison.database import open_database
+from sluicegate.liaison.schema import prepare_tables_when_there, writing
 from sluicegate.operations.metrics import Metrics
 from sluicegate.operations.serving import Server, require_listened, serve, server_of
 from sluicegate.settings import DeskSettings, Settings, is_loopback
@@ -32,7 +29,6 @@ from sluicegate.settings import DeskSettings, Settings, is_loopback
 log = logging.getLogger(__name__)
 
 LEAVE_SECONDS = 1
-RETRY_SECONDS = 0.5
 SQLITE_PATIENCE_SECONDS = 5.0
 
 
@@ -44,7 +40,12 @@ def run_desk(settings: Settings, bootstrap: str, metrics: Metrics) -> None:
     """
     engine = open_database(settings.liaison.url)
     try:
-        _prepare(settings, engine)
+        prepare_tables_when_there(
+            engine,
+            settings.broker.give_up_after_seconds,
+            SQLITE_PATIENCE_SECONDS,
+            threading.Event(),
+        )
         tell_first_password(engine)
         with _background(settings, bootstrap, engine, metrics) as outbox:
             _serve_until_told(settings, engine, metrics, outbox)
@@ -66,25 +67,6 @@ def tell_first_password(engine: Engine) -> str | None:
         sys.stderr.write(f"desk: sign in as {FIRST_NAME} with the one-time password {password}\n")
         sys.stderr.flush()
     return password
-
-
-def _prepare(settings: Settings, engine: Engine) -> None:
-    """Brings the tables up to date, with patience for a database that is still starting."""
-    patience = settings.broker.give_up_after_seconds
-    if engine.dialect.name == "sqlite":
-        patience = min(patience, SQLITE_PATIENCE_SECONDS)
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            return prepare_tables(engine)
-        except SQLAlchemyError as error:
-            if time.monotonic() > deadline:
-                url = engine.url.render_as_string()
-                raise Problem(
-                    f"[liaison] database_url: {url} cannot be used", reason_of(error)
-                ) from error
-            log.warning("waiting for the database: %s", reason_of(error))
-            threading.Event().wait(RETRY_SECONDS)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,6 @@ from threading import Event
 import kafka  # type: ignore[import-untyped]
 from kafka.errors import CommitFailedError, KafkaError  # type: ignore[import-untyped]
 from kafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]
-from pydantic import ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -36,8 +35,9 @@ from sluicegate.liaison.dead_letters import (
     KafkaDeadLetters,
     Record,
     Unreadable,
+    read_as,
 )
-from sluicegate.liaison.schema import prepare_tables
+from sluicegate.liaison.schema import prepare_tables_when_there
 from sluicegate.operations.logs import event_log
 from sluicegate.operations.metrics import Metrics, Part, serve_metrics
 from sluicegate.settings import Settings
@@ -70,15 +70,8 @@ class Outcome:
 
 
 def read_alert(value: bytes | None) -> Alert | tuple[Unreadable, str]:
-    """The alert in a message, or why there is none; the detail holds no value of the message."""
-    if value is None:
-        return Unreadable.NULL_MESSAGE, "the message has no value"
-    try:
-        return Alert.model_validate_json(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        return Unreadable.NOT_AN_ALERT, f"{field}: {first['msg']}" if field else first["msg"]
+    """The alert in a message, or why there is none."""
+    return read_as(Alert, value, Unreadable.NOT_AN_ALERT)
 
 
 def take_batch(
@@ -130,7 +123,9 @@ def run_liaison(settings: Settings, bootstrap: str, stop: Event) -> None:
     log.info("figures at port %d", page.port)
     engine = open_database(settings.liaison.url)
     try:
-        _prepare_database(settings, engine, stop)
+        prepare_tables_when_there(
+            engine, settings.broker.give_up_after_seconds, SQLITE_PATIENCE_SECONDS, stop
+        )
         while not stop.is_set():
             wait_for_broker(settings, bootstrap, log.warning)
             try:
@@ -302,24 +297,3 @@ def _outcome(
     new = tuple(alert for alert in first.values() if alert.id in stored.new)
     refused = sum(1 for each in dead if each.reason is Unreadable.NOT_STORABLE)
     return Outcome(new, len(alerts) - len(new) - refused, tuple(dead), cases)
-
-
-def _prepare_database(settings: Settings, engine: Engine, stop: Event) -> None:
-    """Make the tables, with patience for a database server that is still starting."""
-    patience = settings.broker.give_up_after_seconds
-    if engine.dialect.name == "sqlite":
-        patience = min(patience, SQLITE_PATIENCE_SECONDS)
-    deadline = time.monotonic() + patience
-    while not stop.is_set():
-        try:
-            prepare_tables(engine)
-        except SQLAlchemyError as error:
-            if time.monotonic() > deadline:
-                raise Problem(
-                    f"[liaison] database_url: {engine.url.render_as_string()} cannot be used",
-                    reason_of(error),
-                ) from error
-            log.warning("waiting for the database: %s", reason_of(error))
-            stop.wait(RETRY_SECONDS[1])
-        else:
-            return

@@ -4,13 +4,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import kafka  # type: ignore[import-untyped]
+from pydantic import BaseModel, ValidationError
 
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import MESSAGE_BYTES, kafka_python_config
 from sluicegate.streaming.topics import DEAD_LETTER_BYTES, Topics
+
+M = TypeVar("M", bound=BaseModel)
 
 SEND_SECONDS = 10.0
 HEADER_BYTES = 16 * 1024
@@ -25,6 +28,20 @@ class Unreadable(StrEnum):
     NOT_STORABLE = "NOT_STORABLE"
     NOT_AN_ANSWER = "NOT_AN_ANSWER"
     UNKNOWN_MEASURE = "UNKNOWN_MEASURE"
+
+
+def read_as(
+    model: type[M], value: bytes | None, otherwise: Unreadable
+) -> M | tuple[Unreadable, str]:
+    """What a message says, or why it cannot be read; the detail holds no value of the message."""
+    if value is None:
+        return Unreadable.NULL_MESSAGE, "the message has no value"
+    try:
+        return model.model_validate_json(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        return otherwise, f"{field}: {first['msg']}" if field else first["msg"]
 
 
 class Record(Protocol):
