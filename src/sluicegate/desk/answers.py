@@ -5,25 +5,21 @@ then are the offsets committed. A crash in between reads the batch again; an ans
 already changes nothing.
 """
 
-import logging
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
-from kafka.errors import KafkaError  # type: ignore[import-untyped]
+from confluent_kafka import Message
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from sluicegate.desk import audit
 from sluicegate.desk.clocks import utc_now
 from sluicegate.desk.measures import DESK_ITSELF, order_of, take_answer
+from sluicegate.desk.reading import TopicReader
 from sluicegate.desk.tables import MeasureRow
 from sluicegate.domain.decision import MeasureAnswer
-from sluicegate.liaison.database import reason_of
 from sluicegate.liaison.dead_letters import (
     DeadLetter,
     DeadLetters,
@@ -34,14 +30,10 @@ from sluicegate.liaison.dead_letters import (
 from sluicegate.liaison.schema import writing
 from sluicegate.operations.metrics import Metrics
 from sluicegate.settings import Settings
-from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.topics import Topics
-
-log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 200
 POLL_SECONDS: Final = 0.2
-PAUSE_SECONDS: Final = 1.0
 
 
 @dataclass
@@ -93,82 +85,29 @@ def _note(session: Session, row: MeasureRow, answer: MeasureAnswer, now: datetim
     audit.append(session, act)
 
 
-class Answers:
-    """Reads the topic in a thread of its own."""
+def answers_reader(
+    settings: Settings, bootstrap: str, engine: Engine, metrics: Metrics
+) -> TopicReader:
+    """Reads the topic, and counts the answers that were new."""
+    dead_letters = KafkaDeadLetters(settings, bootstrap)
 
-    def __init__(
-        self, settings: Settings, bootstrap: str, engine: Engine, metrics: Metrics
-    ) -> None:
-        self._engine = engine
-        self._topic = Topics.of(settings).measures_acknowledged
-        self._dead_letters = KafkaDeadLetters(settings, bootstrap)
-        self._metrics = metrics
-        self._failed = metrics.counter("sluicegate_desk_failures_total")
-        self._config: dict[str, Any] = {
-            **confluent_config(settings.broker, bootstrap),
-            "group.id": f"{settings.topics.prefix}{settings.desk.group}",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "session.timeout.ms": 10_000,
-            "fetch.wait.max.ms": 100,
-            "topic.metadata.refresh.interval.ms": 30_000,
-            "log_level": 2,
-        }
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
-
-    def start(self) -> None:
-        """Begins to read."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ends; what is not committed is read at the next start."""
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        consumer = Consumer({**self._config, "error_cb": lambda _: None})
-        consumer.subscribe([self._topic])
-        try:
-            while not self._stop.is_set():
-                read = [
-                    each for each in consumer.consume(AT_ONCE, POLL_SECONDS) if each.error() is None
-                ]
-                if read and not self._is_taken(consumer, read):
-                    self._stop.wait(PAUSE_SECONDS)
-        finally:
-            self._dead_letters.close()
-            consumer.close()
-
-    def _is_taken(self, consumer: Consumer, read: Sequence[Message]) -> bool:
-        try:
-            told = [_told(each) for each in read]
-            stored = take_answers(told, self._engine, self._dead_letters, utc_now())
-            consumer.commit(asynchronous=False)
-        except SQLAlchemyError as error:
-            return self._again(consumer, read, f"the database: {reason_of(error)}")
-        except KafkaError as error:
-            return self._again(consumer, read, f"dead-letter: {error}")
-        except KafkaException as error:  # committed with the next batch
-            log.warning("offsets of answers are not committed yet: %s", error.args[0].str())
-            return True
+    def keep(read: Sequence[Message]) -> None:
+        stored = take_answers([_told(each) for each in read], engine, dead_letters, utc_now())
         for answer in stored:
-            self._metrics.counter("sluicegate_desk_answers_total", answer=answer.answer.value).inc()
-        return True
+            metrics.counter("sluicegate_desk_answers_total", answer=answer.answer.value).inc()
 
-    def _again(self, consumer: Consumer, read: Sequence[Message], what: str) -> bool:
-        """Reads the batch again."""
-        self._failed.inc()
-        log.warning("%d answers wait for %s", len(read), what)
-        first: dict[int, int] = {}
-        for each in map(_told, read):
-            first[each.partition] = min(each.offset, first.get(each.partition, each.offset))
-        for partition, offset in first.items():
-            try:
-                consumer.seek(TopicPartition(self._topic, partition, offset))
-            except KafkaException:  # it went to another desk, which reads it
-                log.info("partition %d went to another desk", partition)
-        return False
+    return TopicReader(
+        settings,
+        bootstrap,
+        keep,
+        metrics.counter("sluicegate_desk_failures_total"),
+        what="answers",
+        topic=Topics.of(settings).measures_acknowledged,
+        at_once=AT_ONCE,
+        poll_seconds=POLL_SECONDS,
+        options={"fetch.wait.max.ms": 100},
+        closing=dead_letters.close,
+    )
 
 
 def _told(message: Message) -> Told:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from sqlalchemy import Engine
 
 from sluicegate.desk.accounts import Accounts
-from sluicegate.desk.answers import Answers
+from sluicegate.desk.answers import answers_reader
 from sluicegate.desk.app import create_app
 from sluicegate.desk.clocks import utc_now
-from sluicegate.desk.holders import Holders
+from sluicegate.desk.holders import holders_reader
 from sluicegate.desk.keeper import Keeper
 from sluicegate.desk.live import Pulse
 from sluicegate.desk.outbox import Outbox
@@ -75,8 +75,8 @@ def _background(
 ) -> Iterator[Outbox]:
     """What goes on beside the pages: sending, answers, expiry, profiles."""
     outbox = Outbox(settings, bootstrap, engine, metrics)
-    answers = Answers(settings, bootstrap, engine, metrics)
-    holders = Holders(settings, bootstrap, engine, metrics)
+    answers = answers_reader(settings, bootstrap, engine, metrics)
+    holders = holders_reader(settings, bootstrap, engine, metrics)
     keeper = Keeper(settings, engine, metrics, utc_now, outbox.wake)
     for each in (outbox, answers, keeper, holders):
         each.start()
