@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-import jinja2
-
 from sluicegate.errors import Problem
 from sluicegate.history.backtest import Backtest
 from sluicegate.history.plots import days_plot, ranking_plot, threshold_plot
+from sluicegate.operations.rendering import templates_of
 
 PAGE: Final = "report.html"
 NUMBERS: Final = "report.json"
@@ -37,13 +36,7 @@ def report_json(result: Backtest) -> str:
 
 def report_page(result: Backtest) -> str:
     """The page, with its plots and its style in it."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("sluicegate.history", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates_of("sluicegate.history")
     environment.filters |= _FILTERS
     plots = {
         "ranking": ranking_plot(result.sets),

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from sluicegate.operations.rendering import templates_of
 from sluicegate.operations.status import (
     CHECKED_WITHIN_SECONDS,
     JUDGED_WITHIN_SECONDS,
@@ -21,14 +20,8 @@ Bar = dict[str, Any]
 
 def as_page(status: Status) -> str:
     """The page in HTML: zh-CN first, en beside it."""
-    environment = Environment(
-        loader=PackageLoader("sluicegate.operations"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("status.html.j2").render(
+    templates = templates_of("sluicegate.operations")
+    return templates.get_template("status.html.j2").render(
         status=status,
         words=messages(),
         at=f"{datetime.fromtimestamp(status.at).astimezone():%Y-%m-%d %H:%M:%S %z}",

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.datastructures import FormData
 
 from sluicegate.counter import problems
@@ -22,6 +21,7 @@ from sluicegate.counter.page.sessions import COOKIE, SESSION_SECONDS, Sessions
 from sluicegate.counter.problems import ApiProblem
 from sluicegate.counter.service import CounterService
 from sluicegate.domain.money import amount_display, amount_of_text
+from sluicegate.operations.rendering import templates_of
 
 PREFIX: Final = "/counter"
 HEADERS: Final = {
@@ -39,13 +39,7 @@ MESSAGES: Final[Mapping[str, Mapping[str, str]]] = tomllib.loads(
     files(__package__).joinpath("messages.toml").read_text(encoding="utf-8")
 )
 _STYLE: Final = files(__package__).joinpath("counter.css").read_text(encoding="utf-8")
-_templates: Final = Environment(
-    loader=PackageLoader("sluicegate.counter.page"),
-    autoescape=select_autoescape(),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_templates: Final = templates_of("sluicegate.counter.page")
 
 
 def add_page(app: FastAPI, service: CounterService, utc_offset_hours: float) -> None:

@@ -15,7 +15,6 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -35,6 +34,7 @@ from sluicegate.liaison.cases import CaseRow
 from sluicegate.liaison.database import reason_of
 from sluicegate.liaison.schema import writing
 from sluicegate.operations.metrics import Metrics
+from sluicegate.operations.rendering import templates_of
 from sluicegate.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -57,13 +57,7 @@ HEADERS: Final = {
 TLS_HEADERS: Final = {"Strict-Transport-Security": "max-age=31536000"}
 NEW_PASSWORD: Final = f"{PREFIX}/me/password"
 
-_templates: Final = Environment(
-    loader=PackageLoader("sluicegate.desk"),
-    autoescape=select_autoescape(),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_templates: Final = templates_of("sluicegate.desk")
 
 
 class Turned(Exception):  # noqa: N818 - an answer, not a programming error
