@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import tomllib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,7 +10,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from tests.chromium import SCREENSHOTS, needs_chromium
 from tests.counter.counter import ROOT, RunningCounter
 
 if TYPE_CHECKING:
@@ -20,15 +19,7 @@ if TYPE_CHECKING:
 
     from sluicegate.streaming.scoring import Scoring
 
-CHROMIUM = shutil.which("chromium")
 PAYER, PAYEE, VICTIM = "6222021234567890123", "6217009876543210987", "6222020000000000022"
-SCREENSHOTS = os.environ.get("SCREENSHOTS")
-"""A folder to leave pictures in, for looking at them."""
-
-needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None and os.environ.get("CI") != "true",
-    reason="there is no chromium: `apt-get install chromium` brings it",
-)
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +28,6 @@ def running(tmp_path_factory: pytest.TempPathFactory, scoring: Scoring) -> Itera
         for n in range(4):
             counter.held.paid(scoring, PAYER, VICTIM, 15_000, ago_s=600 - n)
         yield counter
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=CHROMIUM or "chromium", args=["--no-sandbox"]
-        )
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

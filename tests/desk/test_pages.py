@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import update
 from sqlalchemy.orm import Session
+from tests.chromium import SCREENSHOTS, needs_chromium
 from tests.desk.desk import PASSWORD, RunningDesk, a_mules_view, an_alert
 
 from sluicegate.desk.keeper import keep
@@ -24,17 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CHROMIUM = shutil.which("chromium")
-SCREENSHOTS = os.environ.get("SCREENSHOTS")
-"""A folder to leave pictures in, for looking at them."""
 MULE, OTHER = "6217000000000000017", "6222020000000000044"
 YUAN = 100
 expect.set_options(timeout=30_000)
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and os.environ.get("CI") != "true",
-    reason="there is no chromium: `apt-get install chromium` brings it",
-)
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -55,16 +48,6 @@ def cases(desk: RunningDesk) -> None:
         desk.case(
             f"62220200000000010{desk.count:02}", (n + 1) * 1_000 * YUAN, pass_through=0.6 + n / 20
         )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=CHROMIUM or "chromium", args=["--no-sandbox"]
-        )
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import signal
-import subprocess
-import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from tests.desk.desk import RunningDesk
+from tests.postgresql import postgresql_server
 
 from sluicegate.desk import audit, queue
 from sluicegate.desk.keeper import keep
@@ -29,76 +22,17 @@ from sluicegate.desk.roles import Role
 from sluicegate.desk.tables import MeasureRow
 from sluicegate.liaison.database import Base
 from sluicegate.liaison.schema import writing
-from sluicegate.operations.broker import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), reverse=True)
-WITHOUT_RIGHTS = "nobody"
-START_SECONDS = 30.0
-
-pytestmark = pytest.mark.skipif(
-    not PROGRAMS and os.environ.get("CI") != "true",
-    reason="there is no PostgreSQL: `apt-get install postgresql` brings it",
-)
-
-
-class Server:
-    """A PostgreSQL server on a port of its own; it does not run as root."""
-
-    def __init__(self, folder: Path) -> None:
-        self._bin = PROGRAMS[0].parent
-        self._data = folder / "data"
-        self._user = WITHOUT_RIGHTS if os.geteuid() == 0 else None
-        self.port = free_port()
-        self.url = f"postgresql+psycopg://sluicegate@127.0.0.1:{self.port}/postgres"
-        if self._user is not None:
-            ids = pwd.getpwnam(self._user)
-            os.chown(folder, ids.pw_uid, ids.pw_gid)
-        made = ("initdb", "-D", self._data, "-U", "sluicegate", "-A", "trust", "--no-sync")
-        subprocess.run(
-            [self._bin / made[0], *made[1:], "-E", "UTF8", "--locale=C"],
-            user=self._user, cwd=folder, check=True, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        options = {
-            "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": str(self._folder),
-            "fsync": "off",
-        }
-        asked = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        self._process = subprocess.Popen(
-            [self._bin / "postgres", "-D", self._data, "-p", str(self.port), *asked],
-            user=self._user, cwd=self._folder,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        deadline = time.monotonic() + START_SECONDS
-        asks = str(self._bin / "pg_isready")
-        ready = [asks, "-h", "127.0.0.1", "-p", str(self.port), "-q"]
-        while subprocess.run(ready, check=False).returncode:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        """At once, as a machine that goes away."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGQUIT)
-            self._process.wait()
-            self._process = None
+    from tests.postgresql import Server
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    folder = Path(tempfile.mkdtemp(prefix="sluicegate-pg-"))  # its user must be able to enter
-    made = Server(folder)
-    made.start()
-    yield made
-    made.stop()
-    shutil.rmtree(folder)
+    with postgresql_server() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
