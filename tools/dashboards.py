@@ -317,17 +317,6 @@ SCORING: Final = (
     ),
 )
 
-DESK: Final[tuple[tuple[Query, ...], ...]] = (
-    _quantiles("sluicegate_desk_page_seconds"),
-    (("sum(sluicegate_desk_live_clients)", "浏览器 browsers"),),
-    (
-        ("sum by (topic) (rate(sluicegate_desk_sent_total[5m]))", "{{topic}}"),
-        ("sum by (answer) (rate(sluicegate_desk_answers_total[5m]))", "{{answer}}"),
-        ("sum(rate(sluicegate_desk_failures_total[5m]))", "失败 failures"),
-    ),
-    (("sum by (level, state) (sluicegate_desk_clocks)", "{{level}} {{state}}"),),
-)
-
 COUNTER_AND_DESK: Final = (
     _lines(
         "核查（每秒）",
@@ -381,10 +370,29 @@ COUNTER_AND_DESK: Final = (
         ("sum(increase(sluicegate_liaison_failures_total[5m]))", "失败 failures"),
         ("sum by (reason) (increase(sluicegate_liaison_unreadable_total[5m]))", "{{reason}}"),
     ),
-    _lines("专席页面用时", "Pages of the desk take", "s", *DESK[0]),
-    _lines("专席在线", "Browsers at the desk", "short", *DESK[1]),
-    _lines("专席指令", "Orders of the desk", "short", *DESK[2]),
-    _lines("专席时限", "Clocks of the desk", "short", *DESK[3]),
+    _lines(
+        "专席页面用时", "Pages of the desk take", "s", *_quantiles("sluicegate_desk_page_seconds")
+    ),
+    _lines(
+        "专席在线",
+        "Browsers at the desk",
+        "short",
+        ("sum(sluicegate_desk_live_clients)", "浏览器 browsers"),
+    ),
+    _lines(
+        "专席指令",
+        "Orders of the desk",
+        "short",
+        ("sum by (topic) (rate(sluicegate_desk_sent_total[5m]))", "{{topic}}"),
+        ("sum by (answer) (rate(sluicegate_desk_answers_total[5m]))", "{{answer}}"),
+        ("sum(rate(sluicegate_desk_failures_total[5m]))", "失败 failures"),
+    ),
+    _lines(
+        "专席时限",
+        "Clocks of the desk",
+        "short",
+        ("sum by (level, state) (sluicegate_desk_clocks)", "{{level}} {{state}}"),
+    ),
 )
 
 LEVELS: Final = tuple(

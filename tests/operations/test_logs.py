@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sluicegate.errors import Problem
+from sluicegate.operations.few_lines import LINES_A_SECOND, FewLines
 from sluicegate.operations.logs import TALKATIVE, event_log, levels_of, mask_account, start_logging
 from sluicegate.settings import LogSettings
 
@@ -98,3 +99,19 @@ def test_a_level_that_there_is_not_is_a_problem() -> None:
 )
 def test_of_an_account_the_last_four_characters_are_shown(account: str, masked: str) -> None:
     assert mask_account(account) == masked
+
+
+def test_of_what_comes_by_the_thousand_so_many_have_a_line_and_the_rest_are_counted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_logging("router", settings=JSON)
+    lines = FewLines("sluicegate.streaming", "record refused", logging.WARNING)
+    monkeypatch.setattr("time.monotonic", lambda: 7.2)
+    for number in range(LINES_A_SECOND + 30):
+        lines.say(offset=number)
+    monkeypatch.setattr("time.monotonic", lambda: 8.0)
+    lines.say(offset=-1)
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [each.get("offset") for each in said] == [*range(LINES_A_SECOND), None, -1]
+    assert said[-2]["more"] == 30
+    assert {each["level"] for each in said} == {"WARNING"}

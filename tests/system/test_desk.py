@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import time
 import uuid
 from contextlib import closing, contextmanager
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.system.pipeline import COMMAND, ROOT, Pipeline
+from tests.system.officers import desk, post, signed_in
+from tests.system.pipeline import Pipeline
 from tests.system.test_counter import LAST, MULE, PAYER, _is_up, _movement
 from tests.system.test_state_tools import said
 
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.broker
 
-PASSWORD = "a passphrase for the night"  # noqa: S105 - of people made up here
-TOKEN = re.compile(r'name="csrf" value="([^"]+)"')
-
 
 @dataclass
 class Town:
@@ -43,12 +40,6 @@ class Town:
     officer: httpx.Client
     second: httpx.Client
     numbers: Iterator[int] = field(default_factory=lambda: count(500))
-
-    def post(self, client: httpx.Client, path: str, **fields: Any) -> httpx.Response:
-        token = TOKEN.search(client.get("/desk/me").text)
-        assert token is not None
-        files = fields.pop("files", None)
-        return client.post(path, data={"csrf": token[1], **fields}, files=files)
 
     def case_of(self, account: str, *, paid: bool = False) -> str:
         """The case of an account, once it is in the queue; `paid`: it is paid until it is."""
@@ -83,26 +74,6 @@ class Town:
         self.pipeline.until(lambda: _is_up(self.officer), "the desk to listen")
 
 
-def run(pipeline: Pipeline, *arguments: str) -> str:
-    """`sluicegate desk ARGUMENTS` beside the running desk."""
-    done = subprocess.run(
-        [COMMAND, "--config", pipeline._config, "desk", *arguments],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return done.stdout
-
-
-def _signed_in(pipeline: Pipeline, base: str, name: str, role: str) -> httpx.Client:
-    once = run(pipeline, "people", "add", name, "--full-name", name, "--role", role)
-    client = httpx.Client(base_url=base, timeout=30)
-    client.post("/desk/sign-in", data={"name": name, "password": once.strip()})
-    token = TOKEN.search(client.get("/desk/me/password").text)
-    assert token is not None
-    fields = {"csrf": token[1], "old": once.strip(), "new": PASSWORD, "again": PASSWORD}
-    assert client.post("/desk/me/password", data=fields).status_code == 303
-    return client
-
-
 @contextmanager
 def _town(broker: EmbeddedBroker, prefix: str, folder: Path) -> Iterator[Town]:
     port = free_port()
@@ -118,8 +89,8 @@ def _town(broker: EmbeddedBroker, prefix: str, folder: Path) -> Iterator[Town]:
             pipeline.start(part)
         with httpx.Client(base_url=base, timeout=30) as probe:
             pipeline.until(lambda: _is_up(probe), "the desk to listen")
-        officer = _signed_in(pipeline, base, "li.wei", "bank_officer")
-        second = _signed_in(pipeline, base, "wang.fang", "police_officer")
+        officer = signed_in(pipeline, base, "li.wei", "bank_officer")
+        second = signed_in(pipeline, base, "wang.fang", "police_officer")
         with closing(officer), closing(second):
             yield Town(pipeline, base, officer, second)
 
@@ -136,17 +107,17 @@ def test_from_an_alert_to_core_banking_and_back_and_from_a_list_to_the_scores(to
     profile = json.dumps({"account": MULE, "holder_id": "h-118", "holder_kind": "person"}).encode()
     town.pipeline.send([profile], topic=town.pipeline.topics.accounts, key=MULE)
     case_id = town.case_of(MULE, paid=True)
-    town.post(town.officer, f"/desk/cases/{case_id}/claim")
+    post(town.officer, f"/desk/cases/{case_id}/claim")
     fields = {
         "measure": "stop_payment", "basis": "police", "reason": "受害人报警", "hours": "48",
         "document": "03", "document_number": "118",
     }  # fmt: skip
     files = {"document_file": ("a.pdf", b"%PDF-1.7", "application/pdf")}
-    town.post(town.officer, f"/desk/cases/{case_id}/measures", files=files, **fields)
+    post(town.officer, f"/desk/cases/{case_id}/measures", files=files, **fields)
     page = town.second.get("/desk/measures").text
     measure = re.search(r"/desk/measures/([0-9a-f]{32})/decide", page)
     assert measure is not None
-    town.post(town.second, f"/desk/measures/{measure[1]}/decide", decision="approve")
+    post(town.second, f"/desk/measures/{measure[1]}/decide", decision="approve")
     town.pipeline.until(lambda: len(town.orders()) == 1, "the order")
     (order,) = town.orders()
     assert (order.id, order.account, order.police_code) == (measure[1], MULE, "0101")
@@ -167,21 +138,21 @@ def test_from_an_alert_to_core_banking_and_back_and_from_a_list_to_the_scores(to
              "document_number": "118"}  # fmt: skip
 
     def is_known() -> bool:
-        asked = town.post(town.second, "/desk/identity", files=files, **query)
+        asked = post(town.second, "/desk/identity", files=files, **query)
         return "h-118" in town.second.get(asked.headers["location"]).text
 
     town.pipeline.until(is_known, "the holder")
 
     # The list: payments to another account are judged by it from then on.
     told_at = time.monotonic()
-    town.post(town.officer, "/desk/lists", account=LAST, kind="involved", reason="118")
+    post(town.officer, "/desk/lists", account=LAST, kind="involved", reason="118")
     town.case_of(LAST, paid=True)
     assert time.monotonic() - told_at < 60
     alerts = town.pipeline.alerts().values()
     found = {reason.pattern for each in alerts if each.account == LAST for reason in each.reasons}
     assert "involved-account-moves" in found
 
-    verified = run(town.pipeline, "audit", "verify")
+    verified = desk(town.pipeline, "audit", "verify")
     assert "unbroken" in verified
 
 
@@ -191,8 +162,8 @@ def test_a_desk_that_is_killed_loses_no_measure_and_sends_none_twice_by_id(town:
     for account in accounts:
         said(town.pipeline, "directives", "add", account, "involved", "--reason", "case")
         case_id = town.case_of(account, paid=True)
-        town.post(town.officer, f"/desk/cases/{case_id}/claim")
-        town.post(
+        post(town.officer, f"/desk/cases/{case_id}/claim")
+        post(
             town.officer, f"/desk/cases/{case_id}/measures",
             measure="delay", basis="bank", reason="先核实再放行", hours="24",
         )  # fmt: skip
@@ -219,6 +190,6 @@ def test_a_desk_that_is_killed_loses_no_measure_and_sends_none_twice_by_id(town:
 
 def answered(town: Town) -> int:
     """How many answers the audit knows."""
-    exported = run(town.pipeline, "audit", "export")
+    exported = desk(town.pipeline, "audit", "export")
     acts = [json.loads(line) for line in exported.splitlines()]
     return sum(act["action"] == "answered" for act in acts)

@@ -13,18 +13,21 @@ import shutil
 import subprocess
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from tests.system.officers import post, signed_in
 from tests.system.pipeline import COMMAND, ROOT, Pipeline
 from tests.system.traffic import Town
-from tools.dashboards import DASHBOARDS, DESK
+from tools.dashboards import DASHBOARDS
 
+from sluicegate.domain.decision import Answer, DecidedMeasure, MeasureAnswer
 from sluicegate.operations.broker import free_port
-from sluicegate.streaming.alert_lines import LINES_A_SECOND
+from sluicegate.operations.few_lines import LINES_A_SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,28 +43,22 @@ pytestmark = [
     ),
 ]
 
-PARTS = ("router", "worker", "liaison", "counter")
+PARTS = ("router", "worker", "liaison", "counter", "desk")
 STEP_MS = 20
 PAYER, PAYEE = "6222020000000000022", "6217000000000000099"
-EMPTY = {
-    "sluicegate:alert_share:usual": "needs the same hour of a day before",
-    **{
-        query: "the desk does not run beside this pipeline"
-        for queries in DESK
-        for query, _ in queries
-    },
-}
+EMPTY = {"sluicegate:alert_share:usual": "needs the same hour of a day before"}
 """Queries that no test of a minute can answer, and why."""
 
 
 @dataclass
 class Watched:
-    """A running pipeline with its counter, Prometheus beside it, and what was sent."""
+    """A running pipeline with counter and desk, Prometheus beside it, and what was sent."""
 
     pipeline: Pipeline
     ports: dict[str, int]
     prometheus: httpx.Client
     counter: httpx.Client
+    officer: httpx.Client
     town: Town
     sent: int = 0
 
@@ -95,9 +92,9 @@ class Watched:
 def watched(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("watched")
     ports_found: set[int] = set()
-    while len(ports_found) < 7:
+    while len(ports_found) < len(PARTS) + 4:
         ports_found.add(free_port())
-    *metrics, web, api, own = ports_found
+    *metrics, web, api, page, own = ports_found
     ports = dict(zip(PARTS, metrics, strict=True))
     sections: dict[str, dict[str, Any]] = {
         "router": {"metrics_port": ports["router"]},
@@ -110,6 +107,7 @@ def watched(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) ->
             "rules_file": str(ROOT / "config" / "counter.toml"),
             "metrics_port": ports["counter"],
         },
+        "desk": {"port": page, "metrics_port": ports["desk"]},
     }
     prefix = f"t{uuid.uuid4().hex[:10]}-"
     with (
@@ -126,9 +124,20 @@ def watched(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) ->
         headers = {"Authorization": f"Bearer {key}"}
         with httpx.Client(base_url=f"http://127.0.0.1:{api}", headers=headers) as counter:
             town = Town(seed=8, at_ms=0, step_ms=STEP_MS)
-            made = Watched(pipeline, ports, asked, counter, town)
-            made.until("sum(sluicegate_ready)", len(PARTS))
-            yield made
+            pipeline.until(lambda: ready(ports["desk"]).status_code == 200, "the desk to be ready")
+            officer = signed_in(pipeline, f"http://127.0.0.1:{page}", "li.wei", "bank_officer")
+            with closing(officer):
+                made = Watched(pipeline, ports, asked, counter, officer, town)
+                made.until("sum(sluicegate_ready)", len(PARTS))
+                yield made
+
+
+def ready(port: int) -> httpx.Response:
+    """What `/readyz` of the part says; 503 until it listens."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz")
+    except httpx.TransportError:
+        return httpx.Response(503)
 
 
 @contextmanager
@@ -203,6 +212,8 @@ def test_what_comes_in_is_seen_as_it_is(watched: Watched) -> None:
 def test_a_trace_leads_from_the_transaction_over_its_alert_to_the_case(watched: Watched) -> None:
     said = "".join(part.said() for part in watched.pipeline._parts)
     lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    (refused,) = [each for each in lines if each["event"] == "record refused"]
+    assert (refused["level"], refused["reason"]) == ("WARNING", "NOT_JSON")
     alerts = watched.pipeline.alerts().values()
     raised = 0
     for alert in alerts:
@@ -226,7 +237,31 @@ def _check(watched: Watched, amount: str, **customer: Any) -> dict[str, Any]:
     return told
 
 
+def _order_and_answer(watched: Watched) -> None:
+    """An officer delays what is paid out of the first case, and core banking has done it."""
+    case = re.search(r'href="(/desk/cases/[0-9a-f]{32})"', watched.officer.get("/desk").text)
+    assert case is not None
+    post(watched.officer, f"{case[1]}/claim")
+    order = {"measure": "delay", "basis": "bank", "reason": "先核实再放行", "hours": "24"}
+    post(watched.officer, f"{case[1]}/measures", **order)
+    topics = watched.pipeline.topics
+    orders: list[DecidedMeasure] = []
+
+    def has_left() -> bool:
+        orders.extend(
+            DecidedMeasure.model_validate_json(message.value() or b"")
+            for partition in range(watched.pipeline.settings.topics.partitions)
+            for message in watched.pipeline.messages(topics.measures, partition)
+        )
+        return bool(orders)
+
+    watched.pipeline.until(has_left, "the order")
+    done = MeasureAnswer(id=orders[0].id, answer=Answer.DONE, answered_at=datetime.now(UTC))
+    watched.pipeline.send([done.model_dump_json().encode()], topic=topics.measures_acknowledged)
+
+
 def test_every_query_of_every_panel_has_data(watched: Watched) -> None:
+    _order_and_answer(watched)
     watched.counter.post("/v1/checks", json={}, headers={"Authorization": "Bearer nobody"})
     told = _check(watched, "12.00")
     watched.counter.post(f"/v1/checks/{told['check_id']}/outcome", json={"outcome": "paid"})
@@ -283,6 +318,6 @@ def test_a_killed_worker_is_an_alert_first_pending_then_firing(watched: Watched)
     watched.pipeline.until(
         lambda: watched.ask("sum(sluicegate_counter_degraded_total)") != [0.0], "a degraded check"
     )
-    ready = httpx.get(f"http://127.0.0.1:{watched.ports['counter']}/readyz")
-    assert ready.status_code == 503
-    assert "partitions have no worker" in ready.json()["reasons"][0]
+    counter = ready(watched.ports["counter"])
+    assert counter.status_code == 503
+    assert "partitions have no worker" in counter.json()["reasons"][0]

@@ -10,8 +10,9 @@ from confluent_kafka import KafkaError, Message, Producer
 from sluicegate.domain.alert import Alert
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import Records
+from sluicegate.operations.few_lines import FewLines
+from sluicegate.operations.logs import mask_account
 from sluicegate.settings import Settings
-from sluicegate.streaming.alert_lines import AlertLines
 from sluicegate.streaming.figures import WorkerFigures
 from sluicegate.streaming.partition import Outbox, Partition
 from sluicegate.streaming.producing import SAFE, hand_over, is_flushed
@@ -42,7 +43,7 @@ class Outgoing:
         self._tell_failed = failed
         self._outbox = Outbox(settings.topics.partitions)
         self._outbox_since = 0.0
-        self._lines = AlertLines()
+        self._raised = FewLines(__name__, "alert raised")
         self._complained_at = 0.0
         self.failure: Exception | None = None
         """The first record that was not taken: nothing may be called safe after it."""
@@ -97,7 +98,17 @@ class Outgoing:
                 key, value = each.account.encode(), each.model_dump_json().encode()
                 self._produce(self._topics.stop_payment, value, key=key, partition=partition)
                 self._figures.alert(each)
-                self._lines.say(each, partition, offset)
+                self._raised.say(
+                    trace=each.transaction_id,
+                    alert=each.id,
+                    account=mask_account(each.account),
+                    side=each.side,
+                    score=round(each.score, 3),
+                    measure=each.measure.value,
+                    pattern=each.reasons[0].pattern,
+                    partition=partition,
+                    offset=offset,
+                )
             else:
                 self._keep_unjudged(partition, offset, each)
 

@@ -1,11 +1,13 @@
 """What the router refuses goes to `dead-letter`, whole where it fits, with the reason."""
 
 import hashlib
+import logging
 from collections.abc import Callable
 
 from confluent_kafka import Message, Producer
 
 from sluicegate.domain.refusal import Refused
+from sluicegate.operations.few_lines import FewLines
 from sluicegate.streaming.figures import RouterFigures
 from sluicegate.streaming.producing import hand_over
 from sluicegate.streaming.topics import DEAD_LETTER_BYTES
@@ -27,6 +29,7 @@ class DeadLetters:
         self._room = most_bytes + DEAD_LETTER_BYTES // 2
         self._figures = figures
         self._failed = failed
+        self._lines = FewLines(__name__, "record refused", logging.WARNING)
 
     def add(self, message: Message, refused: Refused) -> None:
         """Keeps a record of a source topic, and says where it came from and why it is here."""
@@ -56,3 +59,10 @@ class DeadLetters:
             on_delivery=delivered,
         )
         self._figures.refused(refused.refusal.value)
+        self._lines.say(  # the detail may quote what the record holds
+            reason=refused.refusal.value,
+            field=refused.field or "",
+            topic=message.topic() or "",
+            partition=message.partition() or 0,
+            offset=message.offset() or 0,
+        )
