@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pytest
 
+    from sluicegate.streaming.texts import Texts
+
 NEVER_MADE = {
     Refusal.ID_REUSED,
     *(Refusal.UNKNOWN_VALUE, Refusal.NUMBER_OUT_OF_RANGE, Refusal.DATE_MALFORMED),  # of profiles
@@ -47,7 +49,7 @@ class Generous(Decoder):
     """Adds one to an amount in a hundred."""
 
     def decode(
-        self, values: Sequence[bytes | None], recorded_at_ms: npt.NDArray[np.int64]
+        self, values: Texts | Sequence[bytes | None], recorded_at_ms: npt.NDArray[np.int64]
     ) -> Decoded:
         decoded = super().decode(values, recorded_at_ms)
         more = decoded.amount_minor + (decoded.amount_minor % 100 == 7)
@@ -58,9 +60,9 @@ class Fragile(Decoder):
     """Falls over empty messages."""
 
     def decode(
-        self, values: Sequence[bytes | None], recorded_at_ms: npt.NDArray[np.int64]
+        self, values: Texts | Sequence[bytes | None], recorded_at_ms: npt.NDArray[np.int64]
     ) -> Decoded:
-        if b"" in values:
+        if b"" in list(values):
             raise ValueError("nothing there")
         return super().decode(values, recorded_at_ms)
 

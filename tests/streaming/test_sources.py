@@ -11,37 +11,36 @@ from hypothesis import strategies as st
 
 from sluicegate.errors import Problem
 from sluicegate.streaming import sources
+from sluicegate.streaming.blocks import Block, CannotRead, SourceRecord
 from sluicegate.streaming.sources import SourceReader, shares
 
 BATCH = 1_000
 
 
 class Shelf:
-    """A consumer whose records are put there by the test; offset -1001: not heard of yet."""
+    """Records of one partition that the test puts there; offset -1001: not heard of yet."""
 
     def __init__(self, high: int = -1001) -> None:
         self.high = high
-        self.records: list[Any] = []
+        self.offsets: list[int] = []
+        self.error: CannotRead | None = None
 
     def put(self, *offsets: int) -> None:
-        self.records += [SimpleNamespace(offset=lambda at=at: at, error=_no) for at in offsets]
+        self.offsets += offsets
 
-    def consume(self, most: int, _seconds: float) -> list[Any]:
-        taken, self.records = self.records[:most], self.records[most:]
-        return taken
+    def read(self, most: int, _seconds: float) -> Block:
+        if self.error is not None:
+            raise self.error
+        taken, self.offsets = self.offsets[:most], self.offsets[most:]
+        return Block.of([(SourceRecord("transactions", 0, at, None, b"{}"), 1) for at in taken])
 
-    def get_watermark_offsets(self, _place: object, *, cached: bool) -> tuple[int, int]:
-        assert cached
-        return 0, self.high
-
-
-def _no() -> None:
-    return None
+    def end(self) -> int:
+        return self.high
 
 
 def reader_of(shelf: Shelf, end: int = 0) -> SourceReader:
-    consumer: Any = shelf
-    return SourceReader("transactions", 0, consumer, 0, end)
+    records: Any = shelf
+    return SourceReader("transactions", 0, records, 0, end)
 
 
 def paced(event_time_ms: int, pace_ms: float | None) -> SourceReader:
@@ -77,7 +76,7 @@ def test_a_partition_that_brings_nothing_holds_the_others_for_a_moment_only(
     now = [100.0]
     monkeypatch.setattr(sources, "time", SimpleNamespace(monotonic=lambda: now[0]))
     reader = reader_of(Shelf(high=1), end=1)
-    assert reader.read(1, 0.01) == []
+    assert len(reader.read(1, 0.01)) == 0
     assert not reader.is_awaited
     now[0] += sources.REST_SECONDS
     assert reader.is_awaited
@@ -85,14 +84,13 @@ def test_a_partition_that_brings_nothing_holds_the_others_for_a_moment_only(
 
 def test_a_look_without_waiting_is_no_reason_to_rest() -> None:
     reader = reader_of(Shelf(high=1), end=1)
-    assert reader.read(1, 0) == []
+    assert len(reader.read(1, 0)) == 0
     assert reader.is_awaited
 
 
 def test_an_error_of_the_broker_stops_the_reading() -> None:
     shelf = Shelf(high=9)
-    error = SimpleNamespace(str=lambda: "Broker: Offset out of range")
-    shelf.records = [SimpleNamespace(offset=_no, error=lambda: error)]
+    shelf.error = CannotRead("Broker: Offset out of range")
     with pytest.raises(Problem, match="Offset out of range") as problem:
         reader_of(shelf).read(1, 0.01)
     assert problem.value.fact == "partition 0 of transactions cannot be read on"

@@ -22,6 +22,7 @@ from sluicegate.domain.transaction import Rules
 from sluicegate.operations.metrics import Metrics, Part
 from sluicegate.streaming import router as router_module
 from sluicegate.streaming import told as told_module
+from sluicegate.streaming.blocks import Block, SourceRecord
 from sluicegate.streaming.decoder import Decoder
 from sluicegate.streaming.figures import RouterFigures
 from sluicegate.streaming.lead import Lead
@@ -107,6 +108,26 @@ class _Group:
         self._world.committed |= {(place.topic, place.partition): place for place in offsets}
 
 
+class _Log:
+    """Reads one partition of the transactions topic from an offset on."""
+
+    def __init__(self, world: World, number: int, offset: int) -> None:
+        self._log = world.transactions[number]
+        self._next = offset
+
+    def read(self, most: int, _seconds: float) -> Block:
+        records = self._log[self._next : self._next + most]
+        self._next += len(records)
+        return Block.of([(_source(each), each.timestamp()[1]) for each in records])
+
+    def end(self) -> int:
+        return len(self._log)
+
+
+def _source(record: Record) -> SourceRecord:
+    return SourceRecord(record.source, record.number, record.at, None, record.body)
+
+
 class _Pulled:
     """The consumer of what is told: gives so much as the schedule lets come."""
 
@@ -158,7 +179,7 @@ class RouterProcess(Router):
         connected._lead = Lead(1, 1)
 
         def open_reader(_: object, topic: str, number: int, offset: int, end: int) -> SourceReader:
-            return SourceReader(topic, number, connected._group, offset, end)
+            return SourceReader(topic, number, _Log(world, number, offset), offset, end)  # type: ignore[arg-type]
 
         def topic_identity(_: object, topic: str) -> dict[str, str]:
             return {topic: "bank"}
@@ -187,11 +208,9 @@ class RouterProcess(Router):
         """Takes up to so many records of each source partition, in one pass."""
         reads = []
         for reader, count in zip(self._readers, counts, strict=True):
-            log = self._world.transactions[reader.partition]
-            records: Any = log[reader.next_offset : reader.next_offset + count]
-            reader.next_offset += len(records)
-            if records:
-                reads.append(Read(reader, records))
+            block = reader.read(count, 0)
+            if len(block):
+                reads.append(Read(reader, block))
         if reads:
             self._pass(reads)
 

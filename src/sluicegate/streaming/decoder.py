@@ -6,7 +6,6 @@ by one. So both accept and refuse exactly the same (docs/decisions/0002-own-colu
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -33,13 +32,13 @@ from sluicegate.domain.transaction import (
 from sluicegate.memory.words import ACCOUNT_WORDS, TRANSACTION_WORDS, Words, text_words, texts_words
 from sluicegate.streaming.scanner import (
     NAME_SLOT_BITS,
-    PADDING,
     Columns,
     Field,
     Grammar,
     Names,
     scan,
 )
+from sluicegate.streaming.texts import Texts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,49 +77,31 @@ class Decoder:
         self.decode([], np.zeros(0, np.int64))
 
     def decode(
-        self, values: Sequence[bytes | None], recorded_at_ms: npt.NDArray[np.int64]
+        self, values: Texts | Sequence[bytes | None], recorded_at_ms: npt.NDArray[np.int64]
     ) -> Decoded:
         """Decode message values with the timestamps (`[n]`, int64) of their Kafka records."""
-        octets, offsets = _joined(values)
+        texts = values if isinstance(values, Texts) else Texts.of(values)
         # Another layout or a readonly array would be another type, and compiled anew.
         recorded_at_ms = np.require(recorded_at_ms, np.int64, ["C", "W"])
         if recorded_at_ms.shape != (len(values),):
             raise ValueError(f"{len(values)} messages, {recorded_at_ms.shape} timestamps")
-        columns = _empty_columns(len(values))
-        unsure = scan(octets, offsets, recorded_at_ms, self._grammar, columns)
-        refused = self._ask_the_model(values, recorded_at_ms, columns) if unsure else ()
+        columns = _empty_columns(len(texts))
+        unsure = scan(texts.octets, texts.starts, recorded_at_ms, self._grammar, columns)
+        refused = self._ask_the_model(texts, recorded_at_ms, columns) if unsure else ()
         return _accepted(columns, refused, unsure)
 
     def _ask_the_model(
-        self,
-        values: Sequence[bytes | None],
-        recorded_at_ms: npt.NDArray[np.int64],
-        columns: Columns,
+        self, texts: Texts, recorded_at_ms: npt.NDArray[np.int64], columns: Columns
     ) -> tuple[tuple[int, Refused], ...]:
         """Complete the rows that are not sure; the refused ones stay so."""
         refused = []
         for row in np.flatnonzero(~columns.sure).tolist():
-            read = parse_transaction(values[row], int(recorded_at_ms[row]), self._rules)
+            read = parse_transaction(texts[row], int(recorded_at_ms[row]), self._rules)
             if isinstance(read, Refused):
                 refused.append((row, read))
             else:
                 _store(read, row, columns)
         return tuple(refused)
-
-
-def _joined(
-    values: Sequence[bytes | None],
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """All values in one padded buffer, and where each begins; null is empty, and never sure."""
-    padding = bytes(PADDING)
-    try:
-        joined = b"".join(chain(values, (padding,)))  # type: ignore[arg-type]  # mostly no None
-    except TypeError:
-        return _joined([value or b"" for value in values])
-    offsets = np.zeros(len(values) + 1, np.int64)
-    lengths = np.fromiter(map(len, values), np.int64, len(values))  # type: ignore[arg-type]
-    np.cumsum(lengths, out=offsets[1:])
-    return np.frombuffer(joined, np.uint8), offsets
 
 
 def _empty_columns(rows: int) -> Columns:

@@ -8,6 +8,7 @@ from confluent_kafka import Message, Producer
 
 from sluicegate.domain.refusal import Refused
 from sluicegate.operations.few_lines import FewLines
+from sluicegate.streaming.blocks import SourceRecord
 from sluicegate.streaming.figures import RouterFigures
 from sluicegate.streaming.producing import hand_over
 from sluicegate.streaming.topics import DEAD_LETTER_BYTES
@@ -31,16 +32,16 @@ class DeadLetters:
         self._failed = failed
         self._lines = FewLines(__name__, "record refused", logging.WARNING)
 
-    def add(self, message: Message, refused: Refused) -> None:
+    def add(self, record: SourceRecord, refused: Refused) -> None:
         """Keeps a record of a source topic, and says where it came from and why it is here."""
-        value = message.value()
+        value = record.value
         headers = {
             "reason": refused.refusal.value,
             "field": refused.field or "",
             "detail": refused.detail,
-            "source_topic": message.topic() or "",
-            "source_partition": str(message.partition() or 0),
-            "source_offset": str(message.offset() or 0),
+            "source_topic": record.topic,
+            "source_partition": str(record.partition),
+            "source_offset": str(record.offset),
         }
         if value is not None and len(value) > self._room:
             headers |= {"length": str(len(value)), "sha256": hashlib.sha256(value).hexdigest()}
@@ -54,7 +55,7 @@ class DeadLetters:
             self._producer,
             self._topic,
             value,
-            key=message.key(),
+            key=record.key,
             headers=[(name, text.encode()) for name, text in headers.items()],
             on_delivery=delivered,
         )
@@ -62,7 +63,7 @@ class DeadLetters:
         self._lines.say(  # the detail may quote what the record holds
             reason=refused.refusal.value,
             field=refused.field or "",
-            topic=message.topic() or "",
-            partition=message.partition() or 0,
-            offset=message.offset() or 0,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
         )

@@ -22,6 +22,7 @@ from sluicegate.domain.transaction import Rules
 from sluicegate.errors import Problem
 from sluicegate.operations.metrics import Metrics
 from sluicegate.settings import Settings
+from sluicegate.streaming.blocks import Block, BlockReader
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.decoder import Decoded, Decoder
 from sluicegate.streaming.figures import RouterFigures
@@ -61,7 +62,7 @@ class Read:
     """Records of one source partition, read together."""
 
     reader: SourceReader
-    messages: Sequence[Message]
+    block: Block
 
 
 class Router:
@@ -173,7 +174,7 @@ class Router:
             if self._active.is_set():
                 self._commit(readers)
         finally:
-            _close([self._told.consumer, *(reader.consumer for reader in readers)])
+            _close([self._told.consumer, *(reader.records for reader in readers)])
 
     def _turn(self, readers: Sequence[SourceReader]) -> None:
         """Reads once of all partitions: in step while there is a backlog, else all there is."""
@@ -186,7 +187,7 @@ class Router:
             reads = self._catch_up(awaited, most)
         else:
             reads = self._gather(readers, most)
-        reads = [read for read in reads if read.messages]
+        reads = [read for read in reads if len(read.block)]
         if reads:
             self._pass(reads)
         self._producer.poll(0)
@@ -246,22 +247,17 @@ class Router:
     def _pass(self, reads: Sequence[Read]) -> None:
         """Decodes what was read and sends legs and dead letters on."""
         started = time.monotonic()
-        messages = [message for read in reads for message in read.messages]
-        count = len(messages)
-        recorded = np.fromiter((each.timestamp()[1] for each in messages), np.int64, count)
-        positions = np.fromiter((each.offset() for each in messages), np.int64, count)
-        sources = np.repeat(
-            [read.reader.partition for read in reads], [len(read.messages) for read in reads]
-        ).astype(np.int64)
-        decoded = self._decoder.decode([each.value() for each in messages], recorded)
+        block = Block.joined([read.block for read in reads])
+        decoded = self._decoder.decode(block.values, block.recorded_at_ms)
         taken = decoded.row_index
-        places = Places(sources[taken], positions[taken], recorded[taken])
+        places = Places(block.partitions[taken], block.offsets[taken], block.recorded_at_ms[taken])
         rows = self._in_step(reads, decoded, places)
-        fresh = self._fresh(decoded, places, rows, messages)
+        fresh = self._fresh(decoded, places, rows, block)
         for index, refused in decoded.refused:
-            self._refuse(messages[index], refused)
+            self._refuse(block, index, refused)
         self._send(decoded, places, fresh)
-        self._figures.passed(count, len(fresh), float(recorded[0]), time.monotonic() - started)
+        first_ms = float(block.recorded_at_ms[0])
+        self._figures.passed(len(block), len(fresh), first_ms, time.monotonic() - started)
 
     def _in_step(self, reads: Sequence[Read], decoded: Decoded, places: Places) -> Ints:
         """Order of the rows: by event time, each source partition in its own order."""
@@ -276,9 +272,7 @@ class Router:
             return np.arange(len(keys))
         return np.argsort(keys, kind="stable")
 
-    def _fresh(
-        self, decoded: Decoded, places: Places, rows: Ints, messages: Sequence[Message]
-    ) -> Ints:
+    def _fresh(self, decoded: Decoded, places: Places, rows: Ints, block: Block) -> Ints:
         """The rows to send: not sent before, not the bank's own repeats."""
         verdicts = np.zeros(len(rows), np.uint8)
         before = places.position[rows] < self._resume_at(places)[rows]
@@ -292,7 +286,7 @@ class Router:
         verdicts[before] = _BEFORE
         for row in rows[verdicts == Verdict.ID_REUSED].tolist():
             refused = Refused(Refusal.ID_REUSED, "id", "the same id came with other content")
-            self._refuse(messages[int(decoded.row_index[row])], refused)
+            self._refuse(block, int(decoded.row_index[row]), refused)
         self._figures.repeats.inc(int(np.count_nonzero(verdicts == Verdict.REPEAT)))
         fresh: Ints = rows[verdicts == Verdict.NEW]
         return fresh
@@ -328,10 +322,10 @@ class Router:
                 partition=partition, on_delivery=delivered,
             )  # fmt: skip
 
-    def _refuse(self, message: Message, refused: Refused) -> None:
+    def _refuse(self, block: Block, index: int, refused: Refused) -> None:
         """To dead-letter, unless it is read again only to remember ids."""
-        if (message.offset() or 0) >= self._resumes[message.partition() or 0]:
-            self._dead_letters.add(message, refused)
+        if block.offsets[index] >= self._resumes[int(block.partitions[index])]:
+            self._dead_letters.add(block.record(self._topics.transactions, index), refused)
 
     def _failed(self, what: str, error: object) -> None:
         self._failure = self._failure or Problem(
@@ -423,7 +417,7 @@ _BEFORE: Final = 255
 """Verdict on rows that were routed before this start: read again only to remember their ids."""
 
 
-def _close(consumers: Sequence[Consumer]) -> None:
+def _close(consumers: Sequence[Consumer | BlockReader]) -> None:
     """Closes them, but waits no longer than a router may take to end: a frozen broker holds them.
 
     In a thread, which the end of the process ends if need be.

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from confluent_kafka import Consumer, Message, TopicPartition
-
 from sluicegate.errors import Problem
+from sluicegate.streaming.blocks import Block, BlockReader, CannotRead
 
 FETCH: Final[dict[str, Any]] = {
     "group.id": "sluicegate-unused",  # librdkafka wants one; nothing is joined or committed
@@ -44,7 +43,7 @@ class SourceReader:
 
     topic: str
     partition: int
-    consumer: Consumer
+    records: BlockReader
     next_offset: int
     known_end: int
     """Where the partition ended when it was opened: it is not at its end before that."""
@@ -56,27 +55,26 @@ class SourceReader:
     """Records of the last batch, those included that were refused."""
     _rests_until: float = 0.0
 
-    def read(self, most: int, seconds: float) -> list[Message]:
+    def read(self, most: int, seconds: float) -> Block:
         """Up to `most` records, waiting `seconds` for them at most.
 
         Raises:
             Problem: the broker refuses to go on.
         """
-        messages = self.consumer.consume(most, seconds)
-        for message in messages[-1:]:
-            error = message.error()
-            if error is not None:
-                raise Problem(
-                    f"partition {self.partition} of {self.topic} cannot be read on",
-                    error.str(),
-                    "nothing was committed: start the router again and it goes on where it was",
-                )
-        if messages:
-            self.last_share = len(messages)
-            self.next_offset = (messages[-1].offset() or 0) + 1
+        try:
+            block = self.records.read(most, seconds)
+        except CannotRead as error:
+            raise Problem(
+                f"partition {self.partition} of {self.topic} cannot be read on",
+                str(error),
+                "nothing was committed: start the router again and it goes on where it was",
+            ) from error
+        if len(block):
+            self.last_share = len(block)
+            self.next_offset = int(block.offsets[-1]) + 1
         elif seconds:
             self._rests_until = time.monotonic() + REST_SECONDS
-        return messages
+        return block
 
     def advance(self, first_ms: int, last_ms: int, records: int) -> None:
         """Notes that so many records have led from one event time to another."""
@@ -96,19 +94,15 @@ class SourceReader:
 
     def lag(self) -> int:
         """Records between this place and the end of the partition, as last heard of."""
-        _, high = self.consumer.get_watermark_offsets(
-            TopicPartition(self.topic, self.partition), cached=True
-        )
-        return max(0, max(high, self.known_end) - self.next_offset)
+        return max(0, max(self.records.end(), self.known_end) - self.next_offset)
 
 
 def open_reader(
     config: dict[str, Any], topic: str, partition: int, offset: int, end: int
 ) -> SourceReader:
     """A reader of one source partition from an offset on; it ends at `end` now."""
-    consumer = Consumer({**config, **FETCH})
-    consumer.assign([TopicPartition(topic, partition, offset)])
-    return SourceReader(topic, partition, consumer, offset, end)
+    records = BlockReader({**config, **FETCH}, topic, partition, offset)
+    return SourceReader(topic, partition, records, offset, end)
 
 
 def shares(readers: Sequence[SourceReader], most: int) -> list[int]:

@@ -21,6 +21,7 @@ from sluicegate.errors import Problem
 from sluicegate.judging.patterns import version_of
 from sluicegate.memory.accounts import Records
 from sluicegate.settings import Settings
+from sluicegate.streaming.blocks import SourceRecord
 from sluicegate.streaming.flagged import Flagged
 from sluicegate.streaming.identity import topic_identity
 from sluicegate.streaming.legs import RecordType, Source
@@ -191,7 +192,7 @@ class Told:
         }
         told = read[topic.type](message)
         if isinstance(told, Refused):
-            self._refused.add(message, told)
+            self._refused.add(_record(topic, message), told)
             return None
         return told
 
@@ -226,6 +227,11 @@ def _read_published(message: Message) -> Records | Refused:
     if message.key() != version.encode():
         return Refused(Refusal.UNKNOWN_VALUE, None, "the key is not the hash of the pattern set")
     return activation_record(version, message.partition() or 0, message.offset() or 0)
+
+
+def _record(topic: _Topic, message: Message) -> SourceRecord:
+    at = message.partition() or 0, message.offset() or 0
+    return SourceRecord(topic.name, *at, message.key(), message.value())
 
 
 def _is_printable(key: bytes) -> bool:
