@@ -2,7 +2,7 @@
 
 confluent-kafka makes a Python object of each record, which costs the router as much as everything
 else that it does. Here the librdkafka that comes with it is asked through its own C interface, and
-a kernel copies what the records point at (docs/decisions/0029).
+a kernel copies what the records point at (docs/decisions/0031).
 """
 
 import ctypes

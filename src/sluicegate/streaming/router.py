@@ -44,6 +44,10 @@ log = logging.getLogger(__name__)
 COMMIT_SECONDS: Final = 1.0
 CATCH_UP_SECONDS: Final = 0.05
 """How long records that are known to wait are waited for."""
+GATHER_CALM: Final = 30
+"""So many transactions may wait when gathering begins without being gathered for longer."""
+GATHER_LONGER: Final = 5.0
+"""So many times `router.gather_ms` they are gathered at most."""
 FIRST_SECONDS: Final = 1.0
 """How long the first records of a partition are waited for."""
 COMPLAIN_SECONDS: Final = 5.0
@@ -217,9 +221,15 @@ class Router:
         ]
 
     def _gather(self, readers: Sequence[SourceReader], most: int) -> list[Read]:
-        """All that came within a few milliseconds: each message costs the broker a third of one."""
+        """All that came within a few milliseconds: each message costs the broker a third of one.
+
+        The faster they come, the longer they are gathered, so that messages grow and not their
+        number.
+        """
         self._producer.poll(0)
-        time.sleep(self._settings.router.gather_ms / 1000)
+        waited = sum(reader.lag() for reader in readers)
+        longer = min(GATHER_LONGER, max(1.0, waited / GATHER_CALM))
+        time.sleep(longer * self._settings.router.gather_ms / 1000)
         return [
             Read(reader, reader.read(reader.lag(), FIRST_SECONDS))
             if reader.is_awaited and not reader.event_time_ms
