@@ -26,8 +26,9 @@ from sluicegate.desk.casework import is_unmasked
 from sluicegate.desk.clocks import utc_now
 from sluicegate.desk.pages import words
 from sluicegate.desk.pages.forms import Form, is_own, read_form
-from sluicegate.desk.people import Person
+from sluicegate.desk.people import Doorway, Person
 from sluicegate.desk.roles import Right
+from sluicegate.desk.sealing import PLAIN, Sealing
 from sluicegate.desk.sessions import NOTE_EVERY, Visit, note_use, visit_of
 from sluicegate.judging.patterns import Words
 from sluicegate.liaison.cases import CaseRow
@@ -83,6 +84,9 @@ class Desk:
     wake: Callable[[], None] = lambda: None
     """Tells the outbox that there is something to send."""
 
+    sealing: Sealing = PLAIN
+    """How secrets of one-time codes are kept."""
+
     @property
     def zone(self) -> timezone:
         """The desk's time zone."""
@@ -129,6 +133,20 @@ class Asked:
     def language(self) -> str:
         """`zh` or `en`."""
         return "en" if self.request.cookies.get(LANGUAGE_COOKIE) == "en" else "zh"
+
+    @property
+    def address(self) -> str:
+        """From where it comes; what a proxy that is trusted says counts for it."""
+        peer = self.request.client.host if self.request.client else ""
+        if peer in self.desk.settings.desk.trusted_proxies:
+            told = self.request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+            return (told or peer)[:64]
+        return peer[:64]
+
+    @property
+    def door(self) -> Doorway:
+        """From where and when somebody shows who they are."""
+        return Doorway(self.address, self.now, self.desk.sealing)
 
     @property
     def query(self) -> dict[str, str]:
@@ -290,9 +308,9 @@ class Shell:
         asked.visit = self._visit(asked, is_needed=True)
         right = self.rights[place]
         if right is not None and not asked.person.may(right):
-            raise asked.refuse("no_right", 403)
+            raise _refused(asked, place, "no_right")
         if place[0] == "POST" and not _has_token(asked):
-            raise asked.refuse("stale_form", 403)
+            raise _refused(asked, place, "stale_form")
         if asked.person.is_password_temporary and not place[1].startswith(f"{PREFIX}/me/"):
             return asked.away(NEW_PASSWORD)
         return page(asked)
@@ -334,6 +352,14 @@ def _signs_in(asked: Asked) -> Response:
     if asked.is_partial:  # htmx: the whole page, not a part of it
         return Response(status_code=204, headers={"HX-Redirect": f"{PREFIX}/sign-in"})
     return asked.away(f"{PREFIX}/sign-in")
+
+
+def _refused(asked: Asked, place: tuple[str, str], why: str) -> Turned:
+    """Says why not, and says so in the audit."""
+    with asked.writing() as write:
+        path = asked.request.url.path[:200]
+        write.note("refused", " ".join(place)[:64], why=why, path=path, address=asked.address)
+    return asked.refuse(why, 403)
 
 
 def _away_again(asked: Asked) -> Response:
