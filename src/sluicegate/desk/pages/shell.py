@@ -15,6 +15,7 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
+from markupsafe import Markup
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -84,6 +85,8 @@ class Desk:
     wake: Callable[[], None] = lambda: None
     """Tells the outbox that there is something to send."""
 
+    writes: int = 0
+    """How often a page changed anything: what was drawn before may be old."""
     sealing: Sealing = PLAIN
     """How secrets of one-time codes are kept."""
 
@@ -183,8 +186,22 @@ class Asked:
         **more: object,
     ) -> Response:
         """A page, or a part of one."""
+        said = self._said
+        html = self.draw(template, {**(shown or {}), **more})
+        answer = HTMLResponse(str(html), status)
+        if said:
+            answer.delete_cookie(SAID_COOKIE, path=PREFIX)
+        return answer
+
+    @property
+    def _said(self) -> str:
+        """What is to be told once, of what was done before; empty: nothing."""
+        key = "" if self.is_partial else self.request.cookies.get(SAID_COOKIE, "")
+        return words.WORDS[self.language].get(key, "")
+
+    def draw(self, template: str, shown: Mapping[str, object]) -> Markup:
+        """A template with what all of them may use."""
         text = words.WORDS[self.language]
-        said = "" if self.is_partial else self.request.cookies.get(SAID_COOKIE, "")
         usual: dict[str, object] = {
             "t": text,
             "lang": self.language,
@@ -193,7 +210,7 @@ class Asked:
             "address": self.request.url.path,
             "query_text": self.request.url.query,
             "now": self.now,
-            "said": text.get(said, ""),
+            "said": self._said,
             "Right": Right,
             "money": words.money,
             "lasted": words.lasted,
@@ -202,11 +219,7 @@ class Asked:
             "short_time": lambda moment: words.short_time(moment, self.desk.zone),
             "masked": self.shown_account(sees_numbers=False),
         }
-        html = _templates.get_template(template).render({**usual, **(shown or {}), **more})
-        answer = HTMLResponse(html, status)
-        if said:
-            answer.delete_cookie(SAID_COOKIE, path=PREFIX)
-        return answer
+        return Markup(_templates.get_template(template).render({**usual, **shown}))  # noqa: S704 - escaped by Jinja2
 
     def sees_numbers(self, session: Session, case_id: str) -> bool:
         """Whether the full numbers of a case were asked for in this session, and may be."""
@@ -242,6 +255,7 @@ class Asked:
 def _writing(asked: Asked) -> Iterator[Writing]:
     with writing(asked.desk.engine) as session:
         yield Writing(session, asked.visit.person if asked.visit else None, asked.now)
+    asked.desk.writes += 1
 
 
 Page = Callable[[Asked], Response]
