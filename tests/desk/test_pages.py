@@ -320,7 +320,7 @@ def test_the_police_ask_who_holds_an_account_and_print_the_receipt(
     page.get_by_label("账号或持有人编号").fill(account)
     page.get_by_label("案件编号").fill("A32050120260001")
     page.get_by_label("文号").fill("苏公查7")
-    page.get_by_label("文件").set_input_files(paper)
+    page.get_by_label("附件").set_input_files(paper)
     page.get_by_role("button", name="查询", exact=True).click()
     expect(page.locator("tbody tr")).to_have_count(2)
     expect(page.locator("dl")).to_contain_text("0309 → 0310")
@@ -336,7 +336,7 @@ def test_before_a_measure_runs_out_the_desk_warns_and_then_releases_it(
     desk: RunningDesk, seat: Desks
 ) -> None:
     account = a_mule(desk)
-    page = seat(Role.BANK_OFFICER, axe=True)
+    page = seat(Role.BANK_OFFICER)
     page.get_by_role("button", name="接办最紧急的").click()
     measures = page.locator("#measures")
     measures.get_by_label("措施", exact=True).select_option("delay")
@@ -350,20 +350,23 @@ def test_before_a_measure_runs_out_the_desk_warns_and_then_releases_it(
         done = MeasureAnswer(id=row.id, answer=Answer.DONE, answered_at=desk.now())
         take_answer(session, row, done, desk.now())
 
-    warned = desk.now() + timedelta(hours=22, minutes=30)
-    keep(desk.engine, desk.settings, warned)
-    page.goto(f"{desk.base}/desk")
+    desk.ahead = timedelta(hours=22, minutes=30)
+    keep(desk.engine, desk.settings, desk.now())
+    page = seat(Role.BANK_OFFICER, axe=True)
     page.locator(".news a.expiring").click()
     soon = page.locator("section.card", has_text=account[-4:])
     expect(soon).to_contain_text("延迟")
     axe_is_content(page, "expiring measures")
     in_both_languages(page, "desk-expiry")
-    keep(desk.engine, desk.settings, warned + timedelta(hours=2))
-    page.reload()
+    desk.ahead = timedelta(hours=24, minutes=1)
+    keep(desk.engine, desk.settings, desk.now())
+    page = seat(Role.BANK_OFFICER)
+    page.get_by_role("link", name="措施", exact=True).click()
     expect(page.get_by_role("heading", name="即将到期")).to_have_count(0)
     page.goto(case)
     expect(page.locator(".timeline")).to_contain_text("措施到期，自动解除")  # noqa: RUF001
     in_both_languages(page, "desk-expired")
+    desk.ahead = timedelta()
 
 
 def axe_is_content(page: Page, where: str) -> None:
