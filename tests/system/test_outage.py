@@ -18,9 +18,10 @@ import pytest
 from sqlalchemy import create_engine, text
 from tests.desk.desk import an_alert
 from tests.postgresql import postgresql_server
+from tests.system.officers import desk, post, signed_in
 from tests.system.pipeline import Pipeline
 from tests.system.test_counter import _is_up
-from tests.system.test_desk import Town, _signed_in, answered, run
+from tests.system.test_desk import Town, answered
 
 from sluicegate.domain.decision import Answer, MeasureAnswer
 from sluicegate.operations.broker import free_port
@@ -59,7 +60,7 @@ def town(
         pipeline.start("desk")
         with httpx.Client(base_url=base, timeout=30) as probe:
             pipeline.until(lambda: _is_up(probe), "the desk to listen")
-        officer = _signed_in(pipeline, base, "li.wei", "bank_officer")
+        officer = signed_in(pipeline, base, "li.wei", "bank_officer")
         with closing(officer):
             yield Town(pipeline, base, officer, officer)
 
@@ -76,9 +77,9 @@ def alerts(numbers: range) -> list[bytes]:
 def delayed(town: Town, number: int) -> None:
     """Somebody claims the case of an account and delays what leaves it."""
     case_id = town.case_of(ACCOUNT.format(number))
-    town.post(town.officer, f"/desk/cases/{case_id}/claim")
+    post(town.officer, f"/desk/cases/{case_id}/claim")
     fields = {"measure": "delay", "basis": "bank", "reason": "先核实再放行", "hours": "24"}
-    assert town.post(town.officer, f"/desk/cases/{case_id}/measures", **fields).status_code == 303
+    assert post(town.officer, f"/desk/cases/{case_id}/measures", **fields).status_code == 303
 
 
 def stored(server: Server) -> tuple[int, int, int]:
@@ -131,4 +132,4 @@ def test_while_the_database_is_away_all_wait_and_then_nothing_is_lost_or_doubled
     }
     assert stored(server) == (20, 20, 20)
     assert town.officer.get("/desk").status_code == 200
-    assert "unbroken" in run(pipeline, "audit", "verify")
+    assert "unbroken" in desk(pipeline, "audit", "verify")
