@@ -110,14 +110,15 @@ def people_list(context: typer.Context) -> None:
     from sqlalchemy import select
     from sqlalchemy.orm import Session
 
+    from sluicegate.desk.attempts import locked_addresses
     from sluicegate.desk.tables import PersonRow
 
     now = datetime.now(UTC)
     with _database(context) as engine, Session(engine) as session:
         for row in session.scalars(select(PersonRow).order_by(PersonRow.name)):
             state = "disabled" if row.disabled_at else "good"
-            if row.locked_until is not None and row.locked_until > now:
-                state = f"locked until {row.locked_until:%H:%M} UTC"
+            if locked := locked_addresses(session, row.id, now):
+                state = f"locked from {', '.join(locked)}"
             typer.echo(f"{row.name:20}  {row.role:16}  {state:24}  {row.full_name}")
 
 

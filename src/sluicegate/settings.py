@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -282,6 +283,20 @@ class DeskSettings(Section):
     """Consumer group of the desks, which read core banking's answers."""
     behind_tls: bool = False
     """Whether something before the desk ends TLS: then cookies are for TLS alone."""
+    proxies: str = Field(default="", pattern=r"^([0-9A-Fa-f.:]+(,|$))*$")
+    """Addresses, with commas, whose `X-Forwarded-For` is believed: lock-out is by address."""
+    secrets_key_file: Path | None = None
+    """File of Fernet keys, one a line, that encrypt secrets of one-time codes; absent: plain."""
+    oidc_issuer: str = ""
+    """OpenID provider whose people may sign in, as it calls itself; empty: passwords alone."""
+    oidc_client_id: str = ""
+    """What the provider calls the desk."""
+    oidc_client_secret: SecretStr | None = None
+    """Better given as `SLUICEGATE_DESK__OIDC_CLIENT_SECRET` than in a file; absent: PKCE alone."""
+    oidc_claim: str = Field(default="preferred_username", min_length=1)
+    """Claim of the ID token that holds a person's user name at the desk."""
+    oidc_button: str = Field(default="", max_length=64)
+    """What the button of the provider says; empty: words of the desk's own."""
     claim_minutes: int = Field(default=5, ge=1)
     """Service level: from the first alert of a case to its claim, in minutes."""
     decide_minutes: int = Field(default=15, ge=1)
@@ -302,6 +317,23 @@ class DeskSettings(Section):
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file belong together")
         return self
+
+    @model_validator(mode="after")
+    def _has_a_provider_as_a_whole(self) -> Self:
+        if not self.oidc_issuer:
+            return self
+        if not self.oidc_client_id:
+            raise ValueError("oidc_issuer also needs oidc_client_id")
+        parts = urlsplit(self.oidc_issuer)
+        is_local = parts.scheme == "http" and is_loopback(parts.hostname or "")
+        if parts.scheme != "https" and not is_local:
+            raise ValueError("oidc_issuer must begin with https://")
+        return self
+
+    @property
+    def trusted_proxies(self) -> frozenset[str]:
+        """The addresses of `proxies`."""
+        return frozenset(self.proxies.split(",")) - {""}
 
     @property
     def is_tls(self) -> bool:

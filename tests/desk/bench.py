@@ -207,6 +207,7 @@ def measure(base: str, folder: Path, people: list[tuple[str, str]], seconds: int
         "rows_ms": quantiles(times["rows"]),
         "case_ms": quantiles(times["case"]),
         "claim_ms": quantiles(times["claim"]),
+        "figures_ms": quantiles(times["figures"]),
         "failed": len(noted["failed"]),
         "sse_clients": still_open,
         "sse_events_each": [min(listeners.events), max(listeners.events)],

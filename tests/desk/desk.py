@@ -21,6 +21,7 @@ from sluicegate.desk.live import Pulse
 from sluicegate.desk.pages.shell import Desk
 from sluicegate.desk.people import add_person, change_password
 from sluicegate.desk.roles import Role
+from sluicegate.desk.sealing import sealing_of
 from sluicegate.desk.serving import server_of_desk, titles_of
 from sluicegate.desk.tables import PersonRow
 from sluicegate.domain.alert import Alert, Reason, alert_id
@@ -143,6 +144,7 @@ class RunningDesk:
             titles_of(self.settings),
             self.now,
             self.views.get,
+            sealing=sealing_of(self.settings.desk.secrets_key_file),
         )
         self.shell = shell_of(self.desk)
         pulse = Pulse(self.engine, self.metrics.gauge("sluicegate_desk_live_clients"))

@@ -16,7 +16,7 @@ from locust import HttpUser, between, events, task
 
 PEOPLE = json.loads(Path(os.environ["DESK_COOKIES"]).read_text("utf-8"))
 OUT = Path(os.environ["DESK_TIMES"])
-TIMES = {"queue": [], "rows": [], "case": [], "claim": []}
+TIMES = {"queue": [], "rows": [], "case": [], "claim": [], "figures": []}
 FAILED = []
 _numbers = count()
 _CASE = re.compile(r'href="/desk/cases/([0-9a-f]{32})"')
@@ -60,6 +60,11 @@ class Officer(HttpUser):
         """The page of a case."""
         if self.cases:
             self.ask("case", "GET", f"/desk/cases/{random.choice(self.cases)}")
+
+    @task(1)
+    def figures(self) -> None:
+        """The figures of the week."""
+        self.ask("figures", "GET", "/desk/figures")
 
     @task(1)
     def claim(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -9,13 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from tests.chromium import SCREENSHOTS, needs_chromium
 from tests.desk.desk import PASSWORD, RunningDesk, a_mules_view, an_alert
 
+from sluicegate.desk import holders
 from sluicegate.desk.keeper import keep
+from sluicegate.desk.measures import take_answer
 from sluicegate.desk.roles import Role
+from sluicegate.desk.tables import MeasureRow
+from sluicegate.domain.decision import Answer, MeasureAnswer
 from sluicegate.domain.measure import Measure
 from sluicegate.liaison.cases import CaseRow
 
@@ -159,7 +164,7 @@ def test_a_stop_payment_needs_a_second_person_and_expires_by_itself(
     expect(officer.get_by_role("status").first).to_contain_text("等待另一位同事审批")
     expect(measures.get_by_text("须由另一位同事审批")).to_be_visible()
 
-    second.get_by_role("link", name="措施").click()
+    second.get_by_role("link", name="措施", exact=True).click()
     waiting = second.locator("section.card", has_text=account[-4:])
     expect(waiting).to_contain_text("0101")
     picture(second, "desk-approve")
@@ -258,32 +263,137 @@ def test_english_stays_chosen(seat: Desks) -> None:
     expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
 
 
+def in_both_languages(page: Page, name: str) -> None:
+    """Leaves a picture of the page in Chinese, and one in English."""
+    picture(page, name)
+    if SCREENSHOTS:
+        page.get_by_role("button", name="English").click()
+        expect(page.locator("html")).to_have_attribute("lang", "en")
+        picture(page, f"{name}-en")
+        page.get_by_role("button", name="中文").click()
+
+
+def test_a_shift_is_handed_over_and_signed_by_both(desk: RunningDesk, seat: Desks) -> None:
+    account = a_mule(desk)
+    going, coming = seat(Role.BANK_OFFICER), seat(Role.SUPERVISOR, axe=True)
+    going.get_by_role("button", name="接办最紧急的").click()
+    going.get_by_label("写一条记录").fill("客户称在医院，待回电")  # noqa: RUF001 - Chinese
+    going.get_by_role("button", name="添加记录").click()
+    going.get_by_role("link", name="交接班").click()
+    going.get_by_label("交班说明").fill("2 号窗口的客户 15 时再来；止付须盯到 18 时。")  # noqa: RUF001 - Chinese
+    going.get_by_label("再次输入密码").fill("not the password")
+    going.get_by_role("button", name="签字交班").click()
+    expect(going.get_by_role("alert")).to_contain_text("密码")
+    expect(going.get_by_label("交班说明")).to_have_value(re.compile("2 号窗口"))
+    going.get_by_label("再次输入密码").fill(PASSWORD)
+    going.get_by_role("button", name="签字交班").click()
+    expect(going.get_by_text("客户称在医院")).to_be_visible()
+    expect(going.get_by_role("button", name="签字接班")).to_have_count(0)
+
+    coming.get_by_role("link", name="交接班").click()
+    coming.locator("section.warning a").first.click()
+    axe_is_content(coming, "handover of one")
+    in_both_languages(coming, "desk-handover")
+    coming.get_by_label("再次输入密码").fill(PASSWORD)
+    coming.get_by_role("button", name="签字接班").click()
+    signed = coming.locator("dl").first
+    expect(signed).to_contain_text("银行甲")
+    expect(signed).to_contain_text("主管丙")
+    coming.goto(f"{desk.base}/desk?whose=mine")
+    expect(coming.locator("td.account").first).to_contain_text(account[-4:])
+
+
+def test_the_police_ask_who_holds_an_account_and_print_the_receipt(
+    desk: RunningDesk, seat: Desks, tmp_path: Path
+) -> None:
+    account, paper = "6217000000000020001", tmp_path / "query.pdf"
+    paper.write_bytes(b"%PDF-1.7 query")
+    told = {"account": account, "holder_id": "9f2c41", "holder_kind": "person",
+            "birth_year": 1954, "branch": "城南支行"}  # fmt: skip
+    other = told | {"account": "6217000000000020002", "branch": "城北支行"}
+    messages = [(str(each["account"]).encode(), json.dumps(each).encode(), 0)
+                for each in (told, other)]  # fmt: skip
+    holders.keep(desk.engine, holders.latest(messages))
+    page = seat(Role.POLICE_OFFICER, axe=True)
+    page.get_by_role("link", name="身份查询").click()
+    page.get_by_label("查询内容").select_option("accounts")
+    page.get_by_label("账号或持有人编号").fill(account)
+    page.get_by_label("案件编号").fill("A32050120260001")
+    page.get_by_label("文号").fill("苏公查7")
+    page.get_by_label("附件").set_input_files(paper)
+    page.get_by_role("button", name="查询", exact=True).click()
+    expect(page.locator("tbody tr")).to_have_count(2)
+    expect(page.locator("dl")).to_contain_text("0309 → 0310")
+    axe_is_content(page, "receipt")
+    in_both_languages(page, "desk-receipt")
+    page.emulate_media(media="print")
+    expect(page.get_by_role("button", name="退出")).to_be_hidden()
+    expect(page.locator("tbody")).to_contain_text("城北支行")
+    assert page.pdf().startswith(b"%PDF-")
+
+
+def test_before_a_measure_runs_out_the_desk_warns_and_then_releases_it(
+    desk: RunningDesk, seat: Desks
+) -> None:
+    account = a_mule(desk)
+    page = seat(Role.BANK_OFFICER)
+    page.get_by_role("button", name="接办最紧急的").click()
+    measures = page.locator("#measures")
+    measures.get_by_label("措施", exact=True).select_option("delay")
+    measures.get_by_label("理由", exact=True).fill("先核实再放行")
+    measures.get_by_label("时长").fill("24")
+    measures.get_by_role("button", name="提交").click()
+    expect(page.get_by_role("status").first).to_contain_text("已决定")
+    case = page.url.partition("#")[0]
+    with Session(desk.engine) as session, session.begin():
+        row = session.scalars(select(MeasureRow).where(MeasureRow.account == account)).one()
+        done = MeasureAnswer(id=row.id, answer=Answer.DONE, answered_at=desk.now())
+        take_answer(session, row, done, desk.now())
+
+    desk.ahead = timedelta(hours=22, minutes=30)
+    keep(desk.engine, desk.settings, desk.now())
+    page = seat(Role.BANK_OFFICER, axe=True)
+    page.locator(".news a.expiring").click()
+    soon = page.locator("section.card", has_text=account[-4:])
+    expect(soon).to_contain_text("延迟")
+    axe_is_content(page, "expiring measures")
+    in_both_languages(page, "desk-expiry")
+    desk.ahead = timedelta(hours=24, minutes=1)
+    keep(desk.engine, desk.settings, desk.now())
+    page = seat(Role.BANK_OFFICER)
+    page.get_by_role("link", name="措施", exact=True).click()
+    expect(page.get_by_role("heading", name="即将到期")).to_have_count(0)
+    page.goto(case)
+    expect(page.locator(".timeline")).to_contain_text("措施到期，自动解除")  # noqa: RUF001
+    in_both_languages(page, "desk-expired")
+    desk.ahead = timedelta()
+
+
+def axe_is_content(page: Page, where: str) -> None:
+    """Nothing serious on the page; it needs a seat with `axe`."""
+    serious = [
+        (each["id"], [node["html"][:120] for node in each["nodes"]])
+        for each in Axe().run(page).response["violations"]
+        if each["impact"] in ("serious", "critical")
+    ]
+    assert not serious, f"{where}: {serious}"
+
+
 def test_axe_finds_nothing_serious(desk: RunningDesk, seat: Desks) -> None:
     a_mule(desk)
-    axe = Axe()
-
-    def look(page: Page, where: str) -> None:
-        found = axe.run(page).response["violations"]
-        serious = [
-            (each["id"], [node["html"][:120] for node in each["nodes"]])
-            for each in found
-            if each["impact"] in ("serious", "critical")
-        ]
-        assert not serious, f"{where}: {serious}"
-
     officer = seat(Role.SUPERVISOR, axe=True)
-    look(officer, "queue")
+    axe_is_content(officer, "queue")
     officer.get_by_role("button", name="接办最紧急的").click()
-    look(officer, "case")
+    axe_is_content(officer, "case")
     for path in (
         *("measures", "lists", "audit", "me", "me/code", "me/password"),
         *("identity", "figures", "handover", "wall", "nowhere/else"),
     ):
         officer.goto(f"{desk.base}/desk/{path}")
         if not path.startswith("nowhere"):
-            look(officer, path)
+            axe_is_content(officer, path)
     officer.goto(f"{desk.base}/desk/cases/0")
-    look(officer, "refused")
+    axe_is_content(officer, "refused")
     admin = seat(Role.ADMINISTRATOR, axe=True)
-    look(admin, "people")
+    axe_is_content(admin, "people")
     expect(admin).to_have_url(re.compile("/desk/people$"))

@@ -9,18 +9,32 @@ from typing import TYPE_CHECKING
 import httpx
 import pyotp
 import pytest
+from cryptography.fernet import Fernet
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from tests.desk.desk import PASSWORD
+from tests.desk.desk import PASSWORD, RunningDesk
 
-from sluicegate.desk.people import Weak, weakness
+from sluicegate.desk.attempts import locked_addresses
+from sluicegate.desk.people import (
+    Doorway,
+    NotIn,
+    Person,
+    Weak,
+    confirm_secret,
+    new_secret,
+    reset_password,
+    weakness,
+)
+from sluicegate.desk.people import sign_in as sign_in_here
 from sluicegate.desk.roles import Role
+from sluicegate.desk.sealing import seal_anew, sealing_of
 from sluicegate.desk.tables import AuditRow, PersonRow, SessionRow
+from sluicegate.errors import Problem
+from sluicegate.liaison.schema import writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tests.desk.desk import RunningDesk
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -81,6 +95,45 @@ def test_five_wrong_passwords_lock_a_name_and_nothing_tells_which_part_was_wrong
     assert "15 分钟" in sign_in(http, name, PASSWORD).text
     desk.ahead = timedelta(minutes=15, seconds=1)
     assert sign_in(http, name, PASSWORD).status_code == 303
+
+
+def test_nobody_is_locked_out_from_elsewhere(desk: RunningDesk) -> None:
+    name = desk.person(Role.ADMINISTRATOR, "not.locked")
+    at = desk.now()
+
+    def knock(password: str, address: str, minutes: float = 0) -> Person | NotIn:
+        door = Doorway(address, at + timedelta(minutes=minutes))
+        with writing(desk.engine) as session:
+            return sign_in_here(session, name, password, "", door)
+
+    assert isinstance(knock(PASSWORD, "10.0.0.1"), Person)
+    for n in range(20):  # twenty addresses with five wrong ones each: a hundred in the hour
+        for _ in range(5):
+            assert knock("wrong", f"10.9.0.{n}", 1) is NotIn.WRONG
+    assert knock(PASSWORD, "10.9.0.1", 2) is NotIn.LOCKED
+    assert knock(PASSWORD, "10.7.0.7", 2) is NotIn.LOCKED  # never seen before
+    assert isinstance(knock(PASSWORD, "10.0.0.1", 2), Person)
+    with Session(desk.engine) as session:
+        found = locked_addresses(session, desk.person_id(name), at + timedelta(minutes=3))
+        assert len(found) == 20
+    assert isinstance(knock(PASSWORD, "10.7.0.7", 70), Person)
+
+
+def test_an_address_is_what_a_trusted_proxy_says_and_nobody_else(
+    tmp_path: Path,
+) -> None:
+    with RunningDesk(tmp_path, proxies="127.0.0.1") as behind:
+        name = behind.person(Role.BANK_OFFICER)
+        with httpx.Client(base_url=behind.base) as http:
+            for _ in range(6):
+                fields = {"name": name, "password": "wrong"}
+                told = {"X-Forwarded-For": "10.0.0.99, 10.1.1.1"}  # its own word, then the proxy's
+                http.post("/desk/sign-in", data=fields, headers=told)
+        with Session(behind.engine) as session:
+            found = locked_addresses(session, behind.person_id(name), behind.now())
+        assert found == ["10.1.1.1"]
+        with behind.signed_in(Role.BANK_OFFICER):
+            pass
 
 
 def test_a_one_time_password_must_be_changed_before_anything_else(
@@ -192,3 +245,54 @@ def test_the_audit_knows_of_all_this(desk: RunningDesk) -> None:
     with Session(desk.engine) as session:
         actions = set(session.scalars(select(AuditRow.action)))
     assert {"signed-in", "sign-in-refused", "password-changed", "codes-begun"} <= actions
+
+
+def test_a_refused_page_is_in_the_audit(desk: RunningDesk) -> None:
+    with desk.signed_in(Role.ANALYST) as analyst:
+        assert analyst.get("/desk/people").status_code == 403
+    with Session(desk.engine) as session:
+        row = session.scalars(
+            select(AuditRow).where(AuditRow.action == "refused", AuditRow.person == "analyst")
+        ).one()
+    assert (row.subject, row.details["path"]) == ("GET /desk/people", "/desk/people")
+
+
+def test_secrets_of_codes_are_sealed_by_a_key_and_change_to_a_newer_one(
+    desk: RunningDesk, tmp_path: Path
+) -> None:
+    name = desk.person(Role.AUDITOR, "sealed.code")
+    old, new = (Fernet.generate_key().decode() for _ in range(2))
+    file, secret, at = tmp_path / "keys", new_secret(), desk.now()
+
+    def kept() -> str:
+        with Session(desk.engine) as session:
+            return session.get_one(PersonRow, desk.person_id(name)).totp_secret or ""
+
+    with writing(desk.engine) as session:
+        row = session.get_one(PersonRow, desk.person_id(name))
+        assert confirm_secret(row, secret, pyotp.TOTP(secret).at(at), Doorway("", at))
+    assert kept() == secret  # there is no key yet
+    for keys in (old, f"{new}\n{old}", new):
+        file.write_text(keys, "ascii")
+        before = kept()
+        with writing(desk.engine) as session:
+            seal_anew(session, sealing_of(file))
+        assert kept().startswith("fernet:")
+        assert kept() != before
+    later = at + timedelta(minutes=2)
+    with writing(desk.engine) as session:
+        code = pyotp.TOTP(secret).at(later)
+        door = Doorway("10.0.0.1", later, sealing_of(file))
+        assert isinstance(sign_in_here(session, name, PASSWORD, code, door), Person)
+    file.write_text(old, "ascii")
+    with Session(desk.engine) as session:
+        for wrong in (sealing_of(file), sealing_of(None)):
+            with pytest.raises(Problem, match="does not open"):
+                seal_anew(session, wrong)
+        person = session.get_one(PersonRow, desk.person_id(name))
+        reset_password(session, person)  # else no other test could seal
+        session.commit()
+    for text in ("", "not a key"):
+        file.write_text(text, "ascii")
+        with pytest.raises(Problem):
+            sealing_of(file)

@@ -10,7 +10,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from tests.desk.desk import PASSWORD, RunningDesk
 
-from sluicegate.desk.people import LOCKED_FOR, MOST_FAILURES, signs
+from sluicegate.desk.attempts import LOCKED_FOR, MOST_FROM_AN_ADDRESS
+from sluicegate.desk.people import Doorway, signs
 from sluicegate.desk.roles import Role
 from sluicegate.desk.tables import AuditRow, HandoverRow, PersonRow
 from sluicegate.liaison.schema import writing
@@ -91,10 +92,12 @@ def test_nothing_is_signed_with_a_wrong_password_and_guessing_locks(desk: Runnin
     now = desk.now()
     with writing(desk.engine) as session:
         row = session.scalars(select(PersonRow).where(PersonRow.name == name)).one()
-        tries = [signs(row, WRONG, now) for _ in range(MOST_FAILURES - 1)]
-        assert not any(tries)
-        assert not signs(row, PASSWORD, now)
-        assert signs(row, PASSWORD, now + LOCKED_FOR + timedelta(seconds=1))
+        door = Doorway("127.0.0.1", now)
+        for _ in range(MOST_FROM_AN_ADDRESS - 1):
+            assert not signs(session, row, WRONG, door)
+        assert not signs(session, row, PASSWORD, door)
+        later = Doorway("127.0.0.1", now + LOCKED_FOR + timedelta(seconds=1))
+        assert signs(session, row, PASSWORD, later)
 
 
 def test_the_wall_shows_the_shift_renews_itself_and_tells_no_numbers(desk: RunningDesk) -> None:

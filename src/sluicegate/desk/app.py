@@ -20,6 +20,7 @@ from sluicegate.desk.pages.flows import add_flows
 from sluicegate.desk.pages.identity import add_identity
 from sluicegate.desk.pages.lists import add_lists
 from sluicegate.desk.pages.measures import add_measures
+from sluicegate.desk.pages.oidc import add_provider
 from sluicegate.desk.pages.people import add_people
 from sluicegate.desk.pages.queue import add_queue
 from sluicegate.desk.pages.shell import COOKIE, HEADERS, PREFIX, Desk, Shell
@@ -31,7 +32,7 @@ from sluicegate.desk.sessions import visit_of
 
 THREADS: Final = 8
 GROUPS: Final = (
-    *(add_signing, add_queue, add_cases, add_flows, add_measures, add_lists),
+    *(add_signing, add_provider, add_queue, add_cases, add_flows, add_measures, add_lists),
     *(add_people, add_exports, add_identity, add_figures, add_shifts),
 )
 """What adds the pages: one function a module."""

@@ -105,14 +105,14 @@ Counted = Callable[[datetime, str], tuple[Figures, Figures, Figures]]
 def _alerts(session: Session, shift: Shift) -> int:
     at = AlertRow.received_at
     within = (at >= shift.begins_at) & (at < shift.ends_at)
-    return session.scalar(select(func.count(AlertRow.id)).where(within)) or 0
+    return session.scalar(select(func.count()).select_from(AlertRow).where(within)) or 0
 
 
 def _count_arrivals(session: Session, shift: Shift, counted: Counted) -> None:
     """Counted by the database: there may be a hundred thousand."""
     at = CaseRow.received_at
     arrived = (
-        select(CaseRow.top_pattern, func.count(CaseRow.id))
+        select(CaseRow.top_pattern, func.count())  # of rows, not of ids: the index has all
         .where(at >= shift.begins_at, at < shift.ends_at)
         .group_by(CaseRow.top_pattern)
     )

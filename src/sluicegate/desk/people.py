@@ -1,12 +1,12 @@
 """People of the desk: passwords, lock-out, one-time codes.
 
-Passwords are kept as Argon2id hashes; after some failures a name is locked for a while, whether
-the next password would have been right or not.
+Passwords are kept as Argon2id hashes; after some failures a person is locked for a while, whether
+the next password would have been right or not (`attempts.py`).
 """
 
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -16,13 +16,13 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from sluicegate.desk import attempts
 from sluicegate.desk.roles import Right, Role, may
+from sluicegate.desk.sealing import PLAIN, Sealing
 from sluicegate.desk.tables import PersonRow, SessionRow
 
 LEAST_PASSWORD: Final = 12
 MOST_PASSWORD: Final = 128
-MOST_FAILURES: Final = 5
-LOCKED_FOR: Final = timedelta(minutes=15)
 CODE_SECONDS: Final = 30
 FIRST_NAME: Final = "admin"
 _hasher: Final = PasswordHasher()
@@ -45,6 +45,15 @@ class Person:
     def may(self, right: Right) -> bool:
         """Whether the role has the right."""
         return may(self.role, right)
+
+
+@dataclass(frozen=True, slots=True)
+class Doorway:
+    """From where and when somebody shows who they are, and what opens secrets that are kept."""
+
+    address: str
+    now: datetime
+    sealing: Sealing = PLAIN
 
 
 class NotIn(StrEnum):
@@ -77,33 +86,37 @@ def person_of(row: PersonRow) -> Person:
     )
 
 
-def sign_in(session: Session, name: str, password: str, code: str, now: datetime) -> Person | NotIn:
-    """Who that is; counts failures and locks."""
+def sign_in(session: Session, name: str, password: str, code: str, door: Doorway) -> Person | NotIn:
+    """Who that is; counts failures and locks.
+
+    Raises:
+        Problem: the secret of the person's codes cannot be opened.
+    """
     row = session.scalar(select(PersonRow).where(PersonRow.name == name))
     if row is None or row.disabled_at is not None:
         _matches(_NOBODY, password)
         return NotIn.WRONG
-    if row.locked_until is not None and now < row.locked_until:
+    if attempts.is_locked(session, row.id, door.address, door.now):
         return NotIn.LOCKED
     is_right = _matches(row.password_hash, password)
     if is_right and row.totp_secret is not None:
-        is_right = _takes_code(row, code, now)
+        is_right = _takes_code(row, door.sealing.unseal(row.totp_secret), code, door.now)
     if not is_right:
-        _count_failure(row, now)
+        attempts.note_failure(session, row.id, door.address, door.now)
         return NotIn.WRONG
-    row.failures, row.locked_until = 0, None
+    attempts.note_success(session, row.id, door.address, door.now)
     if _hasher.check_needs_rehash(row.password_hash):
         row.password_hash = _hasher.hash(password)
     return person_of(row)
 
 
-def signs(row: PersonRow, password: str, now: datetime) -> bool:
+def signs(session: Session, row: PersonRow, password: str, door: Doorway) -> bool:
     """Whether somebody who is signed in signs with the right password; failures lock as there."""
-    if row.locked_until is not None and now < row.locked_until:
+    if attempts.is_locked(session, row.id, door.address, door.now):
         return False
     if _matches(row.password_hash, password):
         return True
-    _count_failure(row, now)
+    attempts.note_failure(session, row.id, door.address, door.now)
     return False
 
 
@@ -120,8 +133,6 @@ def add_person(
         is_password_temporary=True,
         totp_secret=None,
         totp_step=0,
-        failures=0,
-        locked_until=None,
         created_at=now,
         disabled_at=None,
     )
@@ -139,12 +150,13 @@ def first_administrator(session: Session, now: datetime) -> str | None:
 
 
 def reset_password(session: Session, row: PersonRow) -> str:
-    """A new one-time password; one-time codes and sessions end, a lock is lifted."""
+    """A new one-time password; codes, sessions, locks and the tie to a provider's person end."""
     password = new_password()
     row.password_hash = _hasher.hash(password)
     row.is_password_temporary = True
     row.totp_secret = None
-    row.failures, row.locked_until = 0, None
+    row.oidc_subject = None
+    attempts.lift_locks(session, row.id)
     end_sessions(session, row.id)
     return password
 
@@ -198,19 +210,18 @@ def secret_uri(secret: str, name: str) -> str:
     return pyotp.TOTP(secret).provisioning_uri(name=name, issuer_name="sluicegate")
 
 
-def confirm_secret(row: PersonRow, secret: str, code: str, now: datetime) -> bool:
+def confirm_secret(row: PersonRow, secret: str, code: str, door: Doorway) -> bool:
     """Begins to ask for codes, once somebody has shown that the phone knows the secret."""
-    row.totp_secret = secret
-    if _takes_code(row, code, now):
-        return True
-    row.totp_secret = None
-    return False
+    is_shown = _takes_code(row, secret, code, door.now)
+    if is_shown:
+        row.totp_secret = door.sealing.seal(secret)
+    return is_shown
 
 
-def _takes_code(row: PersonRow, code: str, now: datetime) -> bool:
+def _takes_code(row: PersonRow, secret: str, code: str, now: datetime) -> bool:
     """Whether a code is that of this step, the last or the next, and was not used before."""
     this = int(now.timestamp()) // CODE_SECONDS
-    totp = pyotp.TOTP(row.totp_secret or "")
+    totp = pyotp.TOTP(secret)
     digits = code.replace(" ", "")
     for step in (this - 1, this, this + 1):
         good = totp.generate_otp(step)
@@ -218,12 +229,6 @@ def _takes_code(row: PersonRow, code: str, now: datetime) -> bool:
             row.totp_step = step
             return True
     return False
-
-
-def _count_failure(row: PersonRow, now: datetime) -> None:
-    row.failures += 1
-    if row.failures >= MOST_FAILURES:
-        row.failures, row.locked_until = 0, now + LOCKED_FOR
 
 
 def _matches(digest: str, password: str) -> bool:

@@ -115,7 +115,9 @@ def worst_ids(
 
 def count(session: Session, filters: Filters, person_id: int) -> int:
     """How many cases the filters show."""
-    return session.scalar(_where(select(func.count(CaseRow.id)), filters, person_id)) or 0
+    return (
+        session.scalar(_where(select(func.count()).select_from(CaseRow), filters, person_id)) or 0
+    )
 
 
 def next_waiting(session: Session, now: datetime) -> CaseRow | None:

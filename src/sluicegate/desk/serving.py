@@ -19,6 +19,7 @@ from sluicegate.desk.live import Pulse
 from sluicegate.desk.outbox import Outbox
 from sluicegate.desk.pages.shell import PREFIX, Desk
 from sluicegate.desk.people import FIRST_NAME, first_administrator
+from sluicegate.desk.sealing import Sealing, seal_anew, sealing_of
 from sluicegate.judging.patterns import Words, load_patterns
 from sluicegate.liaison.database import open_database
 from sluicegate.liaison.schema import prepare_tables_when_there, writing
@@ -46,9 +47,12 @@ def run_desk(settings: Settings, bootstrap: str, metrics: Metrics) -> None:
             SQLITE_PATIENCE_SECONDS,
             threading.Event(),
         )
+        sealing = sealing_of(settings.desk.secrets_key_file)
+        with writing(engine) as session:
+            seal_anew(session, sealing)
         tell_first_password(engine)
         with _background(settings, bootstrap, engine, metrics) as outbox:
-            _serve_until_told(settings, engine, metrics, outbox)
+            _serve_until_told(settings, engine, metrics, outbox, sealing)
     finally:
         engine.dispose()
 
@@ -87,7 +91,9 @@ def _background(
             each.stop()
 
 
-def _serve_until_told(settings: Settings, engine: Engine, metrics: Metrics, outbox: Outbox) -> None:
+def _serve_until_told(
+    settings: Settings, engine: Engine, metrics: Metrics, outbox: Outbox, sealing: Sealing
+) -> None:
     asked = settings.desk
     pulse = Pulse(engine, metrics.gauge("sluicegate_desk_live_clients"))
     accounts = Accounts(settings, engine)
@@ -98,6 +104,7 @@ def _serve_until_told(settings: Settings, engine: Engine, metrics: Metrics, outb
         titles_of(settings),
         view=accounts.view,
         wake=outbox.wake,
+        sealing=sealing,
     )
     app = create_app(desk, pulse, accounts)
     server = server_of_desk(app, asked)

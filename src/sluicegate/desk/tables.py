@@ -34,13 +34,27 @@ class PersonRow(Base):
     role: Mapped[str] = mapped_column(String(32))
     password_hash: Mapped[str] = mapped_column(String(255))
     is_password_temporary: Mapped[bool]
-    totp_secret: Mapped[str | None] = mapped_column(String(64))
+    totp_secret: Mapped[str | None] = mapped_column(String(255))
+    """As `sealing.py` keeps it."""
     totp_step: Mapped[int] = mapped_column(BigInteger)
     """The last step of 30 s whose code was used: no code works twice."""
-    failures: Mapped[int]
-    locked_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    oidc_subject: Mapped[str | None] = mapped_column(String(64))
+    """Of the provider's person who signed in first under this name: SHA-256 of issuer and `sub`."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     disabled_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class AttemptRow(Base):
+    """A password that was tried: what lock-out counts."""
+
+    __tablename__ = "desk_attempts"
+    __table_args__ = (Index("desk_attempts_by_person", "person_id", "at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("desk_people.id"))
+    address: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime] = mapped_column(UtcTime)
+    is_good: Mapped[bool]
 
 
 class SessionRow(Base):

@@ -3,10 +3,12 @@
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fastapi import Response
+from fastapi.responses import HTMLResponse
+from markupsafe import Markup
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
@@ -33,6 +35,8 @@ class Ranked:
     at: float
     ids: tuple[str, ...]
     count: int
+    drawn: dict[tuple[object, ...], tuple[int, Markup]] = field(default_factory=dict)
+    """The rows as HTML, by who may see them so, and after how many writes they were drawn."""
 
 
 _Key = tuple[Filters, int]
@@ -102,23 +106,37 @@ class QueuePages:
             )
             return asked.show(
                 "queue.html",
-                shown=self._listed(asked, session, filters),
+                filters=filters,
+                rows=self._drawn(asked, session, filters),
                 views=list(views),
                 patterns=sorted(asked.desk.patterns, key=asked.titled),
                 measures=[each for each in Measure if each is not Measure.NONE],
                 dismissals=DISMISSALS,
                 whoses=list(Whose),
-                officers=people_with(session, Right.CLAIM),
+                officers=people_with(session, Right.CLAIM)
+                if asked.person.may(Right.REASSIGN)
+                else [],
             )
 
     def _rows(self, asked: Asked) -> Response:
         with asked.reading() as session:
-            return asked.show(
-                "rows.html", shown=self._listed(asked, session, Filters.of(asked.query))
-            )
+            drawn = self._drawn(asked, session, Filters.of(asked.query))
+        return HTMLResponse(str(drawn))
 
-    def _listed(self, asked: Asked, session: Session, filters: Filters) -> dict[str, object]:
+    def _drawn(self, asked: Asked, session: Session, filters: Filters) -> Markup:
+        """The rows, drawn once for all who see the same, until somebody here writes anything."""
         ranked = self._ranking.ranked(asked, session, filters)
+        may = (asked.person.may(Right.CLAIM), asked.person.may(Right.UNMASK))
+        writes, seen = asked.desk.writes, (asked.language, *may)
+        found = ranked.drawn.get(seen)
+        if found is None or found[0] != writes:
+            shown = self._listed(asked, session, filters, ranked)
+            found = ranked.drawn[seen] = (writes, asked.draw("rows.html", shown))
+        return found[1]
+
+    def _listed(
+        self, asked: Asked, session: Session, filters: Filters, ranked: Ranked
+    ) -> dict[str, object]:
         rows = session.scalars(
             select(CaseRow).where(CaseRow.id.in_(ranked.ids), CaseRow.state != CaseState.CLOSED)
         )

@@ -15,6 +15,7 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
+from markupsafe import Markup
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -26,8 +27,9 @@ from sluicegate.desk.casework import is_unmasked
 from sluicegate.desk.clocks import utc_now
 from sluicegate.desk.pages import words
 from sluicegate.desk.pages.forms import Form, is_own, read_form
-from sluicegate.desk.people import Person
+from sluicegate.desk.people import Doorway, Person
 from sluicegate.desk.roles import Right
+from sluicegate.desk.sealing import PLAIN, Sealing
 from sluicegate.desk.sessions import NOTE_EVERY, Visit, note_use, visit_of
 from sluicegate.judging.patterns import Words
 from sluicegate.liaison.cases import CaseRow
@@ -83,6 +85,11 @@ class Desk:
     wake: Callable[[], None] = lambda: None
     """Tells the outbox that there is something to send."""
 
+    writes: int = 0
+    """How often a page changed anything: what was drawn before may be old."""
+    sealing: Sealing = PLAIN
+    """How secrets of one-time codes are kept."""
+
     @property
     def zone(self) -> timezone:
         """The desk's time zone."""
@@ -131,6 +138,20 @@ class Asked:
         return "en" if self.request.cookies.get(LANGUAGE_COOKIE) == "en" else "zh"
 
     @property
+    def address(self) -> str:
+        """From where it comes; what a proxy that is trusted says counts for it."""
+        peer = self.request.client.host if self.request.client else ""
+        if peer in self.desk.settings.desk.trusted_proxies:
+            told = self.request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+            return (told or peer)[:64]
+        return peer[:64]
+
+    @property
+    def door(self) -> Doorway:
+        """From where and when somebody shows who they are."""
+        return Doorway(self.address, self.now, self.desk.sealing)
+
+    @property
     def query(self) -> dict[str, str]:
         """Parameters of the address."""
         return dict(self.request.query_params)
@@ -165,8 +186,22 @@ class Asked:
         **more: object,
     ) -> Response:
         """A page, or a part of one."""
+        said = self._said
+        html = self.draw(template, {**(shown or {}), **more})
+        answer = HTMLResponse(str(html), status)
+        if said:
+            answer.delete_cookie(SAID_COOKIE, path=PREFIX)
+        return answer
+
+    @property
+    def _said(self) -> str:
+        """What is to be told once, of what was done before; empty: nothing."""
+        key = "" if self.is_partial else self.request.cookies.get(SAID_COOKIE, "")
+        return words.WORDS[self.language].get(key, "")
+
+    def draw(self, template: str, shown: Mapping[str, object]) -> Markup:
+        """A template with what all of them may use."""
         text = words.WORDS[self.language]
-        said = "" if self.is_partial else self.request.cookies.get(SAID_COOKIE, "")
         usual: dict[str, object] = {
             "t": text,
             "lang": self.language,
@@ -175,7 +210,7 @@ class Asked:
             "address": self.request.url.path,
             "query_text": self.request.url.query,
             "now": self.now,
-            "said": text.get(said, ""),
+            "said": self._said,
             "Right": Right,
             "money": words.money,
             "lasted": words.lasted,
@@ -184,11 +219,7 @@ class Asked:
             "short_time": lambda moment: words.short_time(moment, self.desk.zone),
             "masked": self.shown_account(sees_numbers=False),
         }
-        html = _templates.get_template(template).render({**usual, **(shown or {}), **more})
-        answer = HTMLResponse(html, status)
-        if said:
-            answer.delete_cookie(SAID_COOKIE, path=PREFIX)
-        return answer
+        return Markup(_templates.get_template(template).render({**usual, **shown}))  # noqa: S704 - escaped by Jinja2
 
     def sees_numbers(self, session: Session, case_id: str) -> bool:
         """Whether the full numbers of a case were asked for in this session, and may be."""
@@ -224,6 +255,7 @@ class Asked:
 def _writing(asked: Asked) -> Iterator[Writing]:
     with writing(asked.desk.engine) as session:
         yield Writing(session, asked.visit.person if asked.visit else None, asked.now)
+    asked.desk.writes += 1
 
 
 Page = Callable[[Asked], Response]
@@ -290,9 +322,9 @@ class Shell:
         asked.visit = self._visit(asked, is_needed=True)
         right = self.rights[place]
         if right is not None and not asked.person.may(right):
-            raise asked.refuse("no_right", 403)
+            raise _refused(asked, place, "no_right")
         if place[0] == "POST" and not _has_token(asked):
-            raise asked.refuse("stale_form", 403)
+            raise _refused(asked, place, "stale_form")
         if asked.person.is_password_temporary and not place[1].startswith(f"{PREFIX}/me/"):
             return asked.away(NEW_PASSWORD)
         return page(asked)
@@ -334,6 +366,14 @@ def _signs_in(asked: Asked) -> Response:
     if asked.is_partial:  # htmx: the whole page, not a part of it
         return Response(status_code=204, headers={"HX-Redirect": f"{PREFIX}/sign-in"})
     return asked.away(f"{PREFIX}/sign-in")
+
+
+def _refused(asked: Asked, place: tuple[str, str], why: str) -> Turned:
+    """Says why not, and says so in the audit."""
+    with asked.writing() as write:
+        path = asked.request.url.path[:200]
+        write.note("refused", " ".join(place)[:64], why=why, path=path, address=asked.address)
+    return asked.refuse(why, 403)
 
 
 def _away_again(asked: Asked) -> Response:

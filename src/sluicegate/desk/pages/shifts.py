@@ -96,7 +96,7 @@ def _give(asked: Asked) -> Response:
     with asked.writing() as write:
         row = None
         person = write.session.get_one(PersonRow, asked.person.id)
-        if signs(person, asked.form["password"], asked.now):
+        if signs(write.session, person, asked.form["password"], asked.door):
             content = open_items(write.session, asked.desk.settings.desk, asked.now)
             row = handover.give(
                 write.session, content, note, _shift(asked).begins_at, person.id, asked.now
@@ -137,7 +137,7 @@ def _take(asked: Asked) -> Response:
             raise asked.refuse("handover_own")
         if row.taken_by is not None:
             raise asked.refuse("handover_taken_already")
-        is_signed = signs(person, asked.form["password"], asked.now)
+        is_signed = signs(write.session, person, asked.form["password"], asked.door)
         if is_signed:
             moved = handover.take(write.session, row, person.id, asked.now) or []
             write.note("handover-taken", row.id, sha256=row.sha256, cases=len(moved))

@@ -14,9 +14,12 @@ from sluicegate.desk.pages.shell import (
     PREFIX,
     Asked,
     Shell,
+    Writing,
 )
+from sluicegate.desk.pages.words import WORDS
 from sluicegate.desk.people import (
     NotIn,
+    Person,
     change_password,
     confirm_secret,
     end_sessions,
@@ -46,6 +49,18 @@ def add_signing(shell: Shell) -> None:
     shell.post("/me/code", _code, None)
 
 
+def provider_of(asked: Asked) -> str:
+    """What the button of the provider says; empty where there is none."""
+    rules = asked.desk.settings.desk
+    text = WORDS[asked.language]["oidc_sign_in"]
+    return (rules.oidc_button or text) if rules.oidc_issuer else ""
+
+
+def sign_in_refused(asked: Asked, error: str, name: str = "") -> Response:
+    """The form again, with the reason."""
+    return asked.show("sign_in.html", 403, error=error, name=name, provider=provider_of(asked))
+
+
 def home_of(role: Role) -> str:
     """The page that a role begins at."""
     return HOME.get(role, PREFIX)
@@ -54,29 +69,39 @@ def home_of(role: Role) -> str:
 def _sign_in_form(asked: Asked) -> Response:
     if asked.visit is not None:
         return asked.away(home_of(asked.person.role))
-    return asked.show("sign_in.html", error="", name="")
+    return asked.show("sign_in.html", error="", name="", provider=provider_of(asked))
 
 
 def _sign_in(asked: Asked) -> Response:
     name = asked.form["name"][:64]
     with asked.writing() as write:
-        found = sign_in(write.session, name, asked.form["password"], asked.form["code"], asked.now)
+        found = sign_in(write.session, name, asked.form["password"], asked.form["code"], asked.door)
         if isinstance(found, NotIn):
-            write.note("sign-in-refused", name or "-", why=found.value)
+            write.note("sign-in-refused", name or "-", why=found.value, address=asked.address)
         else:
-            if asked.visit is not None:
-                end_session(write.session, asked.visit.id)
-            cookie = begin_session(write.session, found, asked.now)
-            write.note("signed-in", found.name)
+            cookie = begin_visit(asked, write, found, "password")
     if isinstance(found, NotIn):
-        return asked.show("sign_in.html", 403, error=f"sign_in_{found.value}", name=name)
+        return sign_in_refused(asked, f"sign_in_{found.value}", name)
     temporary = found.is_password_temporary
     answer = asked.away(NEW_PASSWORD if temporary else home_of(found.role))
+    give_cookie(asked, answer, cookie)
+    return answer
+
+
+def begin_visit(asked: Asked, write: Writing, person: Person, by: str) -> str:
+    """Signs somebody in, and this browser's visit of before out; the new cookie."""
+    if asked.visit is not None:
+        end_session(write.session, asked.visit.id)
+    write.note("signed-in", person.name, by=by, address=asked.address)
+    return begin_session(write.session, person, asked.now)
+
+
+def give_cookie(asked: Asked, answer: Response, cookie: str) -> None:
+    """The cookie of a visit: of this site alone, out of reach of scripts."""
     answer.set_cookie(
         COOKIE, cookie, path=PREFIX, httponly=True,
         secure=asked.desk.settings.desk.is_tls, samesite="strict",
     )  # fmt: skip
-    return answer
 
 
 def _sign_out(asked: Asked) -> Response:
@@ -142,7 +167,7 @@ def _code(asked: Asked) -> Response:
     with asked.writing() as write:
         row = write.session.get_one(PersonRow, asked.person.id)
         is_right = row.totp_secret is None and confirm_secret(
-            row, secret, asked.form["code"], asked.now
+            row, secret, asked.form["code"], asked.door
         )
         if is_right:
             write.note("codes-begun", row.name)

@@ -41,7 +41,7 @@
     const keys = {
       j: () => move(1),
       k: () => move(-1),
-      c: () => press("form[action$='/claim'] button", onCase ?? row ?? undefined),
+      c: () => press("form[action$='/claim'] button, button[formaction$='/claim']", onCase ?? row ?? undefined),
       x: () => row?.querySelector("input[type=checkbox]").click(),
       "/": () => document.getElementById("account")?.focus(),
       "?": () => location.assign("/desk/me"),
