@@ -500,10 +500,10 @@ def desk(
 
 
 def _check_patterns(settings: "Settings") -> None:
-    """A mistake in the patterns stops the start, instead of each worker again and again."""
-    from sluicegate.judging.patterns import load_patterns
+    """A mistake in patterns or model stops the start, instead of each worker again and again."""
+    from sluicegate.streaming.scoring import configured
 
-    load_patterns(settings.patterns.file)
+    configured(settings)
 
 
 def _run_part(

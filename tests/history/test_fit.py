@@ -10,33 +10,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 import pytest
-from tests.history.conftest import shortened
+from tests.history.conftest import DELAY_MS, PLAN, shortened
 
 from sluicegate.errors import Problem
 from sluicegate.history.backtest import Plan, backtest
 from sluicegate.history.card import write_model
-from sluicegate.history.fit import STEPS, FitPlan, fit
+from sluicegate.history.fit import FitPlan, fit
 from sluicegate.history.judged import judge_events
 from sluicegate.history.known import History
-from sluicegate.history.model import Model, load_model
 from sluicegate.history.score import score_events
+from sluicegate.judging.model import Model, load_model
 from sluicegate.judging.patterns import load_patterns, parse_patterns
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sluicegate.settings import Settings
-
-DELAY_MS = 2_000
-PLAN = FitPlan(holdout=0.4, label_delay_ms=DELAY_MS)
-
-
-@pytest.fixture(scope="module")
-def model(settings: Settings, city: History) -> Model:
-    steps: list[tuple[int, int]] = []
-    found = fit(settings, city, PLAN, trained=lambda done, total: steps.append((done, total)))
-    assert steps[-1] == (STEPS, STEPS)
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,8 @@ from sluicegate.history.figures import (
 from sluicegate.history.judged import Judged, judge_events
 from sluicegate.history.known import History, first_tested_ms, period_of
 from sluicegate.history.metrics import Bools
-from sluicegate.history.model import Model, load_model
 from sluicegate.history.walk import Progress
+from sluicegate.judging.model import Model, load_model
 from sluicegate.judging.patterns import load_patterns
 from sluicegate.settings import Settings
 

@@ -8,11 +8,13 @@ import numpy.typing as npt
 
 from sluicegate.history.accounts import account_numbers
 from sluicegate.history.events import Events
-from sluicegate.history.inputs import Rows
 from sluicegate.history.metrics import Bools, Floats, Ints
-from sluicegate.history.model import Model, ModelWalk, Opinion
+from sluicegate.history.model_walk import ModelWalk, Opinion
 from sluicegate.history.walk import ANY_SCORE, EVERY_LEG, Progress, Stretch, walk
+from sluicegate.judging.model import Model
+from sluicegate.judging.model_inputs import OWN, Rows
 from sluicegate.judging.patterns import PatternSet
+from sluicegate.memory.row import ARRIVAL, DEPARTURE
 from sluicegate.settings import Settings
 from sluicegate.streaming.scoring import scoring_of
 
@@ -85,7 +87,7 @@ class ModelJudging:
     def judge(self, stretch: Stretch) -> Opinion:
         """Of a stretch in which every leg was a hit; the stretches come in their order."""
         rows = Rows.empty(len(stretch.refused))
-        rows.put(stretch)
+        put_rows(rows, stretch)
         return self.judge_rows(rows, stretch.start)
 
     def judge_rows(self, rows: Rows, start: int) -> Opinion:
@@ -94,6 +96,19 @@ class ModelJudging:
         return self.walk.judge(
             rows, self._occurred_at_ms[part], self._payer[part], self._payee[part]
         )
+
+
+def put_rows(rows: Rows, stretch: Stretch, start: int = 0) -> None:
+    """Writes a stretch in which every leg was a hit, its first transaction at `start`."""
+    followed = stretch.followed
+    at = start + stretch.at[followed.hits]
+    for side, features, is_there in (
+        (DEPARTURE, rows.payer, rows.departs),
+        (ARRIVAL, rows.payee, rows.arrives),
+    ):
+        chosen = followed.hit_sides == side
+        features[at[chosen]] = followed.hit_features[chosen][:, OWN]
+        is_there[at[chosen]] = True
 
 
 class Gathered:

@@ -18,9 +18,9 @@ from sluicegate.errors import Problem
 from sluicegate.history.calibration import weighted
 from sluicegate.history.events import Events, read_events
 from sluicegate.history.judged import ModelJudging
-from sluicegate.history.model import Model, load_model
 from sluicegate.history.walk import ANY_SCORE, EVERY_LEG, Progress, Stretch, walk
 from sluicegate.judging.judgement import explain, measure_for
+from sluicegate.judging.model import Model, load_model
 from sluicegate.judging.patterns import PatternSet, Thresholds, load_patterns
 from sluicegate.memory.accounts import Floats
 from sluicegate.memory.row import ARRIVAL

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from polars.exceptions import PolarsError
 
@@ -20,12 +20,16 @@ from sluicegate.domain.refusal import Refused
 from sluicegate.errors import Problem
 from sluicegate.history.tables import scan
 from sluicegate.judging.patterns import PatternSet, load_patterns
+from sluicegate.judging.publication import published_as
 from sluicegate.operations.post import Post
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.partitioning import partition_of
 from sluicegate.streaming.stretch import StretchReader
 from sluicegate.streaming.topics import Topics
+
+if TYPE_CHECKING:
+    from sluicegate.judging.model import Model
 
 Progress = Callable[[int, int], None]
 Said = TypeVar("Said", Profile, Directive)
@@ -93,17 +97,23 @@ def send(
     progress(len(said), len(said))
 
 
-def publish(settings: Settings, bootstrap: str, pattern_set: PatternSet) -> None:
-    """Stores a pattern set under its hash, which has the router activate it.
+def publish(
+    settings: Settings, bootstrap: str, pattern_set: PatternSet, model: "Model | None" = None
+) -> str:
+    """Stores a pattern set, and a model beside it, under their hash, which is returned.
+
+    The router activates them.
 
     Raises:
         Problem: the broker does not take it.
     """
+    version, content = published_as(pattern_set, model)
     post = Post(settings, bootstrap, SAME_AGAIN)
     topic = Topics.of(settings).patterns
     post.partitions(topic)
-    post.send(topic, 0, pattern_set.version.encode(), pattern_set.content.encode())
+    post.send(topic, 0, version.encode(), content.encode())
     post.flush()
+    return version
 
 
 @dataclass(frozen=True, slots=True)
