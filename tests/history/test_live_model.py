@@ -91,8 +91,9 @@ def judged(
 
 
 def test_a_worker_says_what_is_said_of_a_file(
-    settings: Settings, part: History, scoring: Scoring, model: Model
+    settings: Settings, part: History, scoring: Scoring, model: Model, tmp_path: Path
 ) -> None:
+    part = shortened(part, tmp_path, TRANSACTIONS // 3)
     live = judged(settings, part, scoring, scoring.scorer, 1)
     events, _ = part.read()
     plain = score_events(settings, events)
@@ -109,7 +110,7 @@ def test_a_worker_says_what_is_said_of_a_file(
     np.testing.assert_allclose(
         [live.scores[key] for key in keys], [expected[key] for key in keys], rtol=0, atol=1e-12
     )
-    assert sum(score > 0.5 for score in expected.values()) > 20
+    assert sum(score > 0.5 for score in expected.values()) >= 5
 
 
 def test_trees_that_cannot_matter_are_not_asked_and_nothing_changes(

@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import Any
 
 from sluicegate.errors import Problem
+from sluicegate.judging.patterns import PatternSet, load_patterns
 from sluicegate.judging.publication import read_published
 from sluicegate.settings import Settings
 from sluicegate.streaming.scoring import Scoring, judging_of, scoring_by
@@ -29,6 +30,19 @@ def published_sets(settings: Settings, config: dict[str, Any]) -> Iterator[tuple
                 key, value = message.key(), message.value()
                 if isinstance(key, bytes) and value is not None:
                     yield key.decode(errors="replace"), value.decode(errors="replace")
+
+
+def judging_patterns(settings: Settings, config: dict[str, Any]) -> PatternSet:
+    """The patterns published last, those of the configured file if none ever were.
+
+    Raises:
+        Problem: as `published_sets`, or they cannot be read.
+    """
+    published = list(published_sets(settings, config))
+    if not published:
+        return load_patterns(settings.patterns.file)
+    version, content = published[-1]
+    return read_published(content, version)[0]
 
 
 class ActiveSets:
