@@ -80,7 +80,7 @@ def test_a_model_is_tested_only_on_what_it_was_not_trained_on(
     events, _ = city.read()
     later = events.frame["occurred_at_ms"] >= model.card.trained_until_ms
     assert found.warm_up == (~later).sum()
-    assert [each.name for each in found.sets] == ["model", "patterns"]
+    assert [each.name for each in found.sets] == ["model", "patterns", "both together"]
     figures = found.sets[0].transactions
     said = model.card.metrics["model"]
     assert figures.average_precision == pytest.approx(said["average precision"])

@@ -13,6 +13,7 @@ from sluicegate.domain.alert import Alert
 from sluicegate.domain.transaction import LATEST_MS, Rules
 from sluicegate.errors import Problem
 from sluicegate.history.card import write_model
+from sluicegate.history.judged import judge_events
 from sluicegate.history.score import score_events
 from sluicegate.judging.judgement import score_of
 from sluicegate.judging.opinion import LEAST_SAID
@@ -106,6 +107,10 @@ def test_a_worker_says_what_is_said_of_a_file(
                 said = by_model if by_model >= LEAST_SAID else 0.0
                 expected[name, side] = 1.0 - (1.0 - by_patterns) * (1.0 - said)
     assert live.scores.keys() == expected.keys()
+    both = judge_events(settings, events, lambda _d, _t: None, model).joined_scores
+    assert both is not None
+    highest = [max(expected.get((name, side), 0) for side in (-1, 1)) for name in plain["id"]]
+    np.testing.assert_allclose(both, highest, rtol=0, atol=1e-12)
     keys = list(expected)
     np.testing.assert_allclose(
         [live.scores[key] for key in keys], [expected[key] for key in keys], rtol=0, atol=1e-12

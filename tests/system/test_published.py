@@ -50,7 +50,12 @@ def test_a_published_set_judges_from_its_record_on(pipeline: Pipeline, tmp_path:
     both = said(pipeline, "patterns", "publish", str(new), "--model", str(file)).split()[2]
     assert both != version
     until_told(pipeline)
-    worker.kill()  # what it had not yet made safe, the activation too, is read again
+    partitions = range(pipeline.settings.topics.partitions)
+    pipeline.until(
+        lambda: all(pipeline.checkpointed(each).sources.get("p0") == 1 for each in partitions),
+        "the activation in a checkpoint of each partition, those without legs too",
+    )
+    worker.kill()
     worker = pipeline.start("worker")
     paid = teller.pay("A", "B", "1001.00")
     assert teller.patterns(paid).keys() == {"A", "B"}  # by the model, which finds all suspect
@@ -62,7 +67,7 @@ def test_a_published_set_judges_from_its_record_on(pipeline: Pipeline, tmp_path:
     assert sum("large" in each for each in names) == 1
 
     worker.stop()
-    for partition in range(pipeline.settings.topics.partitions):
+    for partition in partitions:
         live = pipeline.checkpointed(partition)
         state, alerts = pipeline.replayed(partition, live.applied)
         assert state == live

@@ -91,7 +91,7 @@ def step(
     said = model.second["arrival"].scores(coming, rows.arrives, scorer.least_said)
     said[departs] = model.second["departure"].scores(leaving, departs, scorer.least_said)[departs]
     said[said < LEAST_SAID] = 0.0
-    scores = 1.0 - (1.0 - stepped.scores) * (1.0 - said)
+    scores = joined(stepped.scores, said)
     hits = np.flatnonzero(~(scores < scorer.threshold))
     sends = departs & (legs["flags"] & FLAG_OUTSIDE == 0)
     hit_departs = departs[hits]
@@ -106,6 +106,12 @@ def step(
             model, said[hits], hit_departs, leaving[hits[hit_departs]], coming[hits[~hit_departs]]
         ),
     )
+
+
+def joined(by_patterns: Floats, by_model: Floats) -> Floats:
+    """`[n]`: the scores that patterns and model give together; a low probability adds nothing."""
+    heard = np.where(by_model < LEAST_SAID, 0.0, by_model)
+    return 1.0 - (1.0 - by_patterns) * (1.0 - heard)
 
 
 def _rows(own: Singles, departs: npt.NDArray[np.bool_], carried: Singles | None) -> Rows:

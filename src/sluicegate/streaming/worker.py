@@ -405,7 +405,8 @@ class Worker:
             judged = alerts_of(applied, scoring.pattern_set, currency, judged_at_ms)
             self._outgoing.tell(number, offset, judged)
         self._outgoing.gather(partition, applied.stepped.arrivals, applied.stepped.carried)
-        self._upkeep.note(number, len(applied.legs))
+        # What is told is made safe like legs: the log is not kept for ever.
+        self._upkeep.note(number, len(applied.legs) or 1)
         self._figures.applied(number, applied)
         self._figures.shadows(applied, scoring)
 
