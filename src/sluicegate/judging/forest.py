@@ -72,11 +72,17 @@ def _odds(nodes, trees, leaves, rest, boosters, inputs, least, said):
                 total = -np.inf
                 break
             tree = trees[t]
+            first = np.uint64(tree.node)
             at = np.int64(tree.root)
             while at >= 0:
-                node = nodes[tree.node + at]
-                at = np.int64(node.left if _goes_left(node, row) else node.right)
-            total += leaves[tree.leaf + ~at]
+                node = nodes[first + np.uint64(at)]
+                value = row[np.uint64(node.feature)]
+                if value == value and not node.rule & MISSING_ZERO:
+                    goes_left = value <= node.threshold
+                else:
+                    goes_left = _goes_left(node, row)
+                at = np.int64(node.left) if goes_left else np.int64(node.right)
+            total += leaves[np.uint64(tree.leaf + ~at)]
         said[i] = total / boosters
 
 
