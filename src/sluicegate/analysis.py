@@ -1,24 +1,24 @@
 """Commands on files whose frauds are known: what alerts would have come to, and a fitted model."""
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sluicegate.options import ColumnMap, FittedModel, Timezone, settings_of
-from sluicegate.tools import duration
+from sluicegate.options import (
+    ColumnMap,
+    FittedModel,
+    LabelColumns,
+    LabelDelay,
+    Timezone,
+    milliseconds,
+    settings_of,
+)
 
 # What a command needs is loaded in it, so that --help is there at once; options are arguments.
 # ruff: noqa: PLC0415, PLR0917
 
 analysis_app = typer.Typer()
-
-
-def _delay(value: str) -> str:
-    if duration(value) is None:
-        raise typer.BadParameter(f"{value!r} is not a time such as 7d, 12h or 30m")
-    return value
 
 
 def _share(value: float) -> float:
@@ -27,10 +27,6 @@ def _share(value: float) -> float:
     return value
 
 
-LabelColumns = Annotated[
-    str | None,
-    typer.Option(metavar="A=B,...", help="The same for labels; else id as in --columns."),
-]
 Holdout = Annotated[
     float,
     typer.Option(metavar="X", callback=_share, help="Last share of the time, which is tested."),
@@ -102,10 +98,7 @@ def fit(
         float,
         typer.Option(metavar="X", min=0, max=0.95, help="Last share of the time, kept for a test."),
     ] = 0.5,
-    label_delay: Annotated[
-        str,
-        typer.Option(metavar="T", callback=_delay, help="When labels are known: 7d, 12h, 0d."),
-    ] = "0d",
+    label_delay: LabelDelay = "0d",
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, help="The same seed, the same model.")
     ] = 1,
@@ -125,8 +118,7 @@ def fit(
     from sluicegate.operations.progress import counted
 
     history = History(events, labels, columns, label_columns, timezone)
-    delay = duration(label_delay) or timedelta(0)
-    plan = FitPlan(holdout, delay // timedelta(milliseconds=1), seed)
+    plan = FitPlan(holdout, milliseconds(label_delay), seed)
     with counted("transactions") as walked, counted("trainings") as trained:
         model = run(settings_of(context), history, plan, walked, trained)
     for written in write_model(model, out):

@@ -16,7 +16,17 @@ from sluicegate.counter_tools import counter_app
 from sluicegate.desk_tools import desk_app
 from sluicegate.errors import Problem
 from sluicegate.lists import accounts_app, cases_app, directives_app
-from sluicegate.options import Broker, ColumnMap, FittedModel, Timezone, reached, settings_of
+from sluicegate.options import (
+    Broker,
+    ColumnMap,
+    FittedModel,
+    LabelColumns,
+    LabelDelay,
+    Timezone,
+    milliseconds,
+    reached,
+    settings_of,
+)
 from sluicegate.pattern_tools import patterns_app
 from sluicegate.tools import dead_letter_app, state_app
 
@@ -280,6 +290,12 @@ def score(
         Path | None,
         typer.Option(metavar="FILE", help="What was found out, counted from `issued_at` on."),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Confirmed frauds: whom they paid is known to be."),
+    ] = None,
+    label_columns: LabelColumns = None,
+    label_delay: LabelDelay = "7d",
     legs: Annotated[
         bool, typer.Option("--legs", help="Replay the legs logs on Kafka instead of a file.")
     ] = False,
@@ -290,19 +306,20 @@ def score(
     With --legs, replay the legs logs themselves: exactly the live alerts, one row each, and the
     digest of each partition's account rows. With --model, scores are the probabilities of a model
     that `sluicegate fit` made. With --directives, accounts found out (terminals, payees) are known
-    from then on; the file is as for `sluicegate directives import`.
+    from then on; the file is as for `sluicegate directives import`. With --labels (id, label), whom
+    a confirmed fraud paid is involved from `known_at` on, or else --label-delay after it.
     """
-    if legs and model is not None:
-        raise typer.BadParameter(
-            "is for files: live alerts come from patterns", param_hint="--model"
-        )
-    if legs and directives is not None:
-        raise typer.BadParameter(
-            "is for files: the legs logs hold their directives", param_hint="--directives"
-        )
+    for name, given, where in (
+        ("--model", model, "the model that was published judges"),
+        ("--directives", directives, "the legs logs hold their directives"),
+        ("--labels", labels, "the legs logs hold their directives"),
+    ):
+        if legs and given is not None:
+            raise typer.BadParameter(f"is for files: {where}", param_hint=name)
     if (events is None) != legs:
         raise typer.BadParameter("give a file of transactions, or --legs", param_hint="EVENTS")
-    from sluicegate.history.score import score_file, score_legs
+    from sluicegate.history.score import Confirmed, score_file, score_legs
+    from sluicegate.judging.patterns import load_patterns
     from sluicegate.operations.progress import counted
     from sluicegate.operations.tell import read_directives
 
@@ -314,7 +331,12 @@ def score(
             typer.echo(f"partition {partition}: account rows {digest}")
         typer.echo(f"{retraced.alerts:,} alerts, in {out}")
         return
-    known = [] if directives is None else read_directives(directives, settings_of(context))
+    known = []
+    if directives is not None:
+        patterns = load_patterns(settings_of(context).patterns.file)
+        known = read_directives(directives, settings_of(context), patterns)
+    delay_ms = milliseconds(label_delay)
+    confirmed = None if labels is None else Confirmed(labels, delay_ms, label_columns)
     with counted("transactions") as progress:
         scored = score_file(
             settings_of(context),
@@ -324,6 +346,7 @@ def score(
             timezone=timezone,
             model=model,
             directives=known,
+            confirmed=confirmed,
             progress=progress,
         )
     for sentence in scored.summary:
@@ -500,10 +523,10 @@ def desk(
 
 
 def _check_patterns(settings: "Settings") -> None:
-    """A mistake in the patterns stops the start, instead of each worker again and again."""
-    from sluicegate.judging.patterns import load_patterns
+    """A mistake in patterns or model stops the start, instead of each worker again and again."""
+    from sluicegate.streaming.scoring import configured
 
-    load_patterns(settings.patterns.file)
+    configured(settings)
 
 
 def _run_part(

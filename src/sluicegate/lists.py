@@ -89,7 +89,7 @@ def directives_add(
     from sluicegate.domain.directive import parse_directive
     from sluicegate.domain.fields import Rules, time_text
     from sluicegate.domain.refusal import Refused
-    from sluicegate.operations.tell import require_patterns, send
+    from sluicegate.operations.tell import patterns_in_force, require_patterns, send
 
     said = {
         "id": id_ or str(uuid.uuid4()),
@@ -109,8 +109,9 @@ def directives_add(
             f"{directive.refusal.value}: {directive.field} {directive.detail}",
             "a whitelist needs --pattern and --until",
         )
-    require_patterns(settings_of(context), directive.patterns)
     settings, bootstrap = reached(context, broker)
+    if directive.patterns:
+        require_patterns(patterns_in_force(settings, bootstrap), directive.patterns)
     send(settings, bootstrap, [directive])
     typer.echo(directive.id)
 
@@ -191,10 +192,10 @@ def directives_import(
     Columns are the fields of docs/schemas/directive.schema.json; in CSV, lists have semicolons.
     """
     from sluicegate.operations.progress import counted
-    from sluicegate.operations.tell import read_directives, send
+    from sluicegate.operations.tell import patterns_in_force, read_directives, send
 
-    directives = read_directives(file, settings_of(context))
     settings, bootstrap = reached(context, broker)
+    directives = read_directives(file, settings, patterns_in_force(settings, bootstrap))
     with counted("directives") as progress:
         send(settings, bootstrap, directives, progress)
     typer.echo(f"{len(directives):,} directives sent")

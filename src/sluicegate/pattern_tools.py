@@ -104,22 +104,30 @@ def patterns_test(
 def patterns_publish(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A file of patterns.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A model that `fit` made with these patterns, beside."),
+    ] = None,
     broker: Broker = None,
 ) -> None:
     """Have all workers judge by a file of patterns from one place of each log on, no restart.
 
-    It is checked as a whole first, as `test` does. A set can be published again.
+    It is checked as a whole first, as `test` does. A set can be published again. With `--model`
+    the fitted model judges beside it, and without it none does from then on.
     """
     from sluicegate.judging.kernels import compile_patterns
     from sluicegate.judging.trial import try_patterns
     from sluicegate.operations.tell import publish
+    from sluicegate.streaming.scoring import model_at
 
     compiled = compile_patterns(_loaded(context, file))
     try_patterns(compiled, 2_000, 1)
+    fitted = None if model is None else model_at(model, compiled.pattern_set)
     settings, bootstrap = reached(context, broker)
-    publish(settings, bootstrap, compiled.pattern_set)
+    version = publish(settings, bootstrap, compiled.pattern_set, fitted)
+    beside = "" if fitted is None else f" and model {fitted.version}"
     typer.echo(
-        f"pattern set {compiled.pattern_set.version} of {compiled.count} patterns is published: "
+        f"pattern set {version} of {compiled.count} patterns{beside} is published: "
         "the router activates it in every legs log"
     )
 

@@ -204,6 +204,13 @@ class PatternSettings(Section):
     """The file of patterns, relative to the working directory."""
 
 
+class ScoringSettings(Section):
+    """What judges beside the patterns."""
+
+    model: Path | None = None
+    """A fitted model, as `sluicegate fit` writes it, with the file of patterns; none by default."""
+
+
 class LiaisonSettings(Section):
     """The liaison consumer: from alerts to the database of the desk."""
 
@@ -390,6 +397,7 @@ class Settings(BaseSettings):
     router: RouterSettings = RouterSettings()
     worker: WorkerSettings = WorkerSettings()
     patterns: PatternSettings = PatternSettings()
+    scoring: ScoringSettings = ScoringSettings()
     liaison: LiaisonSettings = LiaisonSettings()
     counter: CounterSettings = CounterSettings()
     desk: DeskSettings = DeskSettings()

@@ -1,7 +1,6 @@
 """The tools for those who run it: `sluicegate dead-letter` and `sluicegate state`."""
 
 import json
-import re
 import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from sluicegate.errors import Problem
-from sluicegate.options import Broker, reached
+from sluicegate.options import Broker, duration, reached
 
 if TYPE_CHECKING:
     from sluicegate.operations.dead_letter import Filters
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415, PLR0917, FBT002
 
 LIST_LIMIT: Final = 100
-_UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 dead_letter_app = typer.Typer(
     help="Look at what was refused, and send it in again after a fix.", no_args_is_help=True
@@ -30,12 +28,6 @@ state_app = typer.Typer(
     help="Look at what is remembered, save it, and mend it when logs were lost or moved.",
     no_args_is_help=True,
 )
-
-
-def duration(text: str) -> timedelta | None:
-    """What `30m`, `2h` or `7d` mean; None for another text."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
-    return timedelta(seconds=float(found[1]) * _UNITS[found[2]]) if found else None
 
 
 def moment(text: str) -> datetime | timedelta:

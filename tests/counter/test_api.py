@@ -19,7 +19,10 @@ from tests.postgresql import postgresql
 
 from sluicegate.counter.database import revoke_key
 from sluicegate.counter.keys import RELOAD_SECONDS, Scope
+from sluicegate.judging.patterns import parse_patterns
+from sluicegate.settings import Settings
 from sluicegate.streaming.partitioning import partition_of
+from sluicegate.streaming.scoring import scoring_by
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,6 +100,18 @@ def test_an_elderly_customer_and_a_new_payee_is_verified_with_plain_words(
     assert any("安全账户" in each["zh"] for each in told["say"])
     younger = ask(counter, {**ELDERLY, "customer": {"age": 40}})
     assert younger["verdict"] == "allow"
+
+
+def test_the_thresholds_are_those_of_the_set_that_judges(tmp_path: Path) -> None:
+    """Another than the configured file, once one is published."""
+    shipped = (ROOT / "config" / "patterns.toml").read_text(encoding="utf-8")
+    lenient = shipped.replace("verify = 0.5\n", "").replace("delay = 0.65\n", "delay = 0.74\n")
+    published = scoring_by(parse_patterns(lenient, "lenient"), Settings())
+    with RunningCounter(tmp_path, published) as counter:
+        told = ask(counter, ELDERLY)
+    assert told["pattern_set_version"] == published.pattern_set.version
+    assert told["sides"][0]["reasons"][0]["pattern"] == "elderly-new-payee"
+    assert (told["verdict"], told["measure"]) == ("allow", "watch")
 
 
 def test_a_broken_deposit_for_an_unknown_company_is_referred_and_becomes_an_alert(

@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
+from sluicegate.history.fit import STEPS, FitPlan, fit
 from sluicegate.history.known import History
 from sluicegate.operations.simulate import write_simulation
 from sluicegate.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sluicegate.judging.model import Model
+
+DELAY_MS = 2_000
+PLAN = FitPlan(holdout=0.4, label_delay_ms=DELAY_MS)
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +36,15 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> History:
     planted = pl.read_ndjson(truth).select("id", "scenario", label=pl.lit(1))
     planted.write_csv(folder / "labels.csv")
     return History(events, folder / "labels.csv")
+
+
+@pytest.fixture(scope="session")
+def model(settings: Settings, city: History) -> Model:
+    """Fitted to the first part of the city."""
+    steps: list[tuple[int, int]] = []
+    found = fit(settings, city, PLAN, trained=lambda done, total: steps.append((done, total)))
+    assert steps[-1] == (STEPS, STEPS)
+    return found
 
 
 def shortened(history: History, folder: Path, transactions: int) -> History:

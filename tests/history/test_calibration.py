@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.history.calibration import calibrated, log_odds, pattern_weights, platt, weighted
+from sluicegate.history.calibration import calibrated, pattern_weights, platt, weighted
+from sluicegate.judging.model import log_odds
 
 SCORES = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60)
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 
 from sluicegate.domain.directive import Directive
 from sluicegate.history.events import read_events
-from sluicegate.history.score import score_events
+from sluicegate.history.score import Confirmed, score_events, score_file
 from sluicegate.history.walk import CHUNK
 from sluicegate.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import polars as pl
 
 BEGIN = datetime(2026, 3, 2, 2, tzinfo=UTC)
 PAYMENTS = CHUNK + 40
@@ -62,6 +61,29 @@ def test_an_account_found_out_is_known_from_then_on_until_it_is_ended(payments: 
     assert named(plain, "pays-involved-account") == []
     before = CHUNK - 5
     assert scores[:before].equals(plain[:before])
+
+
+def written(folder: Path, *lines: str) -> Path:
+    file = folder / "labels.csv"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    return file
+
+
+def test_whom_a_confirmed_fraud_paid_is_known_from_when_the_label_was(
+    payments: Path, tmp_path: Path
+) -> None:
+    def found_by(labels: Path, delay_ms: int) -> list[int]:
+        out = tmp_path / "scores.parquet"
+        score_file(Settings(), payments, out, confirmed=Confirmed(labels, delay_ms))
+        return named(pl.read_parquet(out), "pays-involved-account")
+
+    hour_ms = 3_600_000
+    plain = written(tmp_path, "id,label", "T100,1", "T90,0")
+    assert found_by(plain, hour_ms) == list(range(160, PAYMENTS))
+    timed = written(tmp_path, "id,label,known_at", f"T100,1,{at(400)}", "T300,1,")
+    assert found_by(timed, hour_ms) == list(range(360, PAYMENTS))
+    early = written(tmp_path, "id,label,known_at", f"T100,1,{at(200)}", f"T300,1,{at(500)}")
+    assert found_by(early, hour_ms) == list(range(200, PAYMENTS))
 
 
 def test_what_is_issued_after_the_last_payment_changes_nothing(payments: Path) -> None:

@@ -10,33 +10,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 import pytest
-from tests.history.conftest import shortened
+from tests.history.conftest import DELAY_MS, PLAN, shortened
 
 from sluicegate.errors import Problem
 from sluicegate.history.backtest import Plan, backtest
 from sluicegate.history.card import write_model
-from sluicegate.history.fit import STEPS, FitPlan, fit
+from sluicegate.history.fit import FitPlan, fit
 from sluicegate.history.judged import judge_events
 from sluicegate.history.known import History
-from sluicegate.history.model import Model, load_model
 from sluicegate.history.score import score_events
+from sluicegate.judging.model import Model, load_model
 from sluicegate.judging.patterns import load_patterns, parse_patterns
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sluicegate.settings import Settings
-
-DELAY_MS = 2_000
-PLAN = FitPlan(holdout=0.4, label_delay_ms=DELAY_MS)
-
-
-@pytest.fixture(scope="module")
-def model(settings: Settings, city: History) -> Model:
-    steps: list[tuple[int, int]] = []
-    found = fit(settings, city, PLAN, trained=lambda done, total: steps.append((done, total)))
-    assert steps[-1] == (STEPS, STEPS)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +80,7 @@ def test_a_model_is_tested_only_on_what_it_was_not_trained_on(
     events, _ = city.read()
     later = events.frame["occurred_at_ms"] >= model.card.trained_until_ms
     assert found.warm_up == (~later).sum()
-    assert [each.name for each in found.sets] == ["model", "patterns"]
+    assert [each.name for each in found.sets] == ["model", "patterns", "both together"]
     figures = found.sets[0].transactions
     said = model.card.metrics["model"]
     assert figures.average_precision == pytest.approx(said["average precision"])

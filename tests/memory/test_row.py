@@ -35,7 +35,7 @@ PARTS = {
     ],
     "leading digits, active days": ["digits", "active_days"],
     "own past score": ["past_score"],
-    "spare": ["spare"],
+    "what a fitted model said": ["said"],
 }  # fmt: skip
 
 

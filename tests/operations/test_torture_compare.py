@@ -65,6 +65,7 @@ OTHER: dict[str, Any] = {
     "recorded_at": moment_of(1),
     "detected_at": moment_of(1),
     "pattern_set_version": "1" * 16,
+    "model_version": "2" * 16,
 }
 
 

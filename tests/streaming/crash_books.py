@@ -11,13 +11,15 @@ from hypothesis import event
 from tests.streaming.flow import Sighting
 from tests.streaming.world import (
     CAPACITY,
+    PUBLISHED,
     REACH,
-    SCORER,
+    SETS,
     TOPICS,
     Record,
 )
 
 from sluicegate.errors import Problem
+from sluicegate.judging.patterns import version_of
 from sluicegate.memory.accounts import AccountMemory
 from sluicegate.memory.words import words_text
 from sluicegate.streaming.legs import unpack
@@ -93,10 +95,15 @@ class Books(NamedTuple):
 
 
 def told_in(draw: random.Random) -> list[Record]:
-    """What is told of accounts: profiles, directives that are added, changed and ended."""
+    """Profiles, directives that are added, changed and ended, and sets that are published."""
     told, counts = [], Counter[str]()
     for at in range(draw.randint(0, 12)):
-        topic = draw.choice([TOPICS.accounts, TOPICS.directives, TOPICS.directives])
+        topic = draw.choice([TOPICS.accounts, *2 * [TOPICS.directives], TOPICS.patterns])
+        if topic == TOPICS.patterns:
+            content = draw.choice(sorted(PUBLISHED))
+            told.append(Record(0, counts[topic], content, topic))
+            counts[topic] += 1
+            continue
         account = draw.choice(ACCOUNTS)
         if topic == TOPICS.accounts:
             body = {"account": account, "birth_year": 1950 + at}
@@ -118,12 +125,20 @@ def told_in(draw: random.Random) -> list[Record]:
     return told
 
 
+def active_of(told: Sequence[Record]) -> str:
+    """The set that was published last; "" if none was."""
+    published = [record.body.decode() for record in told if record.topic() == TOPICS.patterns]
+    return version_of(published[-1]) if published else ""
+
+
 def assert_all_is_held(told: Sequence[Record], memories: Sequence[AccountMemory]) -> None:
     """The last word of each profile and directive is in memory, whoever died on its way."""
     born: dict[str, int] = {}
     holds: dict[tuple[str, str, str], bool] = {}
     pairs: dict[tuple[str, str], str] = {}
     for record in told:
+        if record.topic() == TOPICS.patterns:
+            continue
         said = json.loads(record.body)
         account = said["account"]
         if record.topic() == TOPICS.accounts:
@@ -187,7 +202,7 @@ def assert_a_hole_is_refused(number: int, log: Sequence[bytes], at: int) -> None
     for offset, value in enumerate([*log[:lost], *log[lost + 1 :]]):
         before = partition.memory.digest(), partition.place.model_dump_json()
         try:
-            applied = partition.apply(offset, value, SCORER)
+            applied = partition.apply(offset, value, SETS[partition.place.activated])
         except Problem as problem:
             assert "has a hole" in problem.fact  # noqa: PT017
             assert (partition.memory.digest(), partition.place.model_dump_json()) == before

@@ -23,6 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from tests.streaming.crash_books import (
+    active_of,
     assert_a_hole_is_refused,
     assert_all_is_held,
     books_of,
@@ -301,6 +302,9 @@ class Crashes(RuleBasedStateMachine):
         assert Counter(each for one in replayed for each in one.sightings) == self.books.legs
         assert self.world.dead == self.books.dead
         assert self.world.hits == {hit for one in replayed for hit in one.hits}
+        active = active_of(self.world.told)
+        event(f"judged by {'the file' if not active else 'a published set'} at the end")
+        assert {each.place.activated for each in last.partitions.values()} == {active}
         held = [each.memory for each in last.partitions.values()]
         assert_all_is_held(self.world.told, held)
         self._handed_over(last, replayed)
@@ -342,7 +346,9 @@ class Crashes(RuleBasedStateMachine):
 def assert_held_is_replayed(worker: WorkerProcess, replayed: Sequence[Replayed]) -> None:
     """Whatever a worker holds, the owner or not, is what its log comes to at that offset."""
     for number, partition in worker.partitions.items():
-        assert partition.memory.digest() == replayed[number].digests[partition.place.applied + 1]
+        at = partition.place.applied + 1
+        assert partition.memory.digest() == replayed[number].digests[at]
+        assert partition.place.activated == replayed[number].activated[at]
 
 
 def test_whoever_dies_between_whichever_two_effects_the_books_balance(

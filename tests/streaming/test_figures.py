@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.operations.test_torture_compare import alert
 from tests.streaming.flow import SCORER, new_partition
 from tests.streaming.test_partition import departures
 
+from sluicegate.domain.alert import Reason
 from sluicegate.operations.metrics import Metrics, Part
 from sluicegate.streaming.figures import OF_PARTITIONS, RouterFigures, WorkerFigures
 from sluicegate.streaming.gaps import Gaps
@@ -92,6 +94,19 @@ def test_a_router_that_stands_by_says_nothing_of_lag() -> None:
     assert value(metrics, "sluicegate_router_lead_transactions") == 0
     assert value(metrics, "sluicegate_router_unapplied_batches", partition="2") is None
     assert metrics.readiness.reasons() == ()
+
+
+def test_reasons_of_a_model_are_counted_together() -> None:
+    """Its inputs are too many for a series each."""
+    metrics = Metrics(Part.WORKER)
+    names = ("fan", "model.payee.sources_24h", "model.payer.past_out")
+    reasons = tuple(Reason(pattern=name, strength=0.5, zh="因", en="why") for name in names)
+    told = alert(1).model_copy(update={"reasons": reasons})
+    WorkerFigures(metrics).alert(told)
+    measure, name = told.measure.value, "sluicegate_worker_reasons_total"
+    assert value(metrics, name, pattern="fan", measure=measure) == 1
+    assert value(metrics, name, pattern="model", measure=measure) == 2
+    assert value(metrics, name, pattern="model.payee.sources_24h", measure=measure) is None
 
 
 def test_a_hole_is_shown_by_the_next_life_until_the_partition_is_past_it(tmp_path: Path) -> None:

@@ -129,6 +129,26 @@ def test_the_auditor_reads_the_same_from_the_bytes() -> None:
     assert read.links["previous"].tolist() == [-1, 6]
 
 
+def test_what_arrivals_bring_lies_behind_their_records() -> None:
+    legs = np.zeros(3, LEG)
+    legs["position"] = [1, 2, 3]
+    brought = np.arange(6, dtype=np.float32).reshape(3, 2)
+    value = pack(RecordType.ARRIVALS, Source.LEGS, [Link(0, 1, 3, 0)], legs, brought)
+    batch = unpack(value)
+    np.testing.assert_array_equal(batch.carried, brought)
+    np.testing.assert_array_equal(batch.records, legs)
+    read = read_legs(0, 0, value)
+    assert read is not None
+    assert read.body == legs.tobytes()
+    for wrong in (value[:-4], value[:-1], value + bytes(4)):
+        with pytest.raises(Problem, match="is not a batch of legs"):
+            unpack(wrong)
+        assert read_legs(0, 0, wrong) is None
+    departures = pack(RecordType.DEPARTURES, Source.TRANSACTIONS, [], legs, brought)
+    with pytest.raises(Problem, match="is not a batch of legs"):
+        unpack(departures)
+
+
 def test_every_message_cut_short_is_a_problem() -> None:
     message = a_message()
     for length in range(len(message)):

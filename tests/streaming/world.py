@@ -8,13 +8,15 @@ what Kafka fences: commits of a router that has lost the group.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numba as nb
+from tests.judging.small_model import small_model
 from tests.memory.legs import UTC_8
 from tests.streaming.flow import Hit, Sighting, hits_of, sightings_of
 
+from sluicegate.judging.patterns import version_of
 from sluicegate.memory.accounts import AccountMemory, Floats, Scorer
 from sluicegate.memory.features import FEATURE_INDEX
 from sluicegate.memory.step import STRENGTHS
@@ -60,6 +62,16 @@ def by_memory(
 
 
 SCORER: Final = Scorer(by_memory, 1, 0.6, UTC_8)
+PUBLISHED: Final = {
+    b"stricter": replace(SCORER, threshold=0.4),
+    b"with a model": replace(SCORER, model=small_model()),
+}
+"""What judges when this was published."""
+SETS: Final = {
+    "": SCORER,
+    **{version_of(content.decode()): scorer for content, scorer in PUBLISHED.items()},
+}
+"""The same by the version that is active in a partition."""
 
 
 class Died(Exception):  # noqa: N818 - not an error: what the schedule wanted
@@ -81,8 +93,8 @@ class Record:
     def value(self) -> bytes:
         return self.body
 
-    def key(self) -> None:
-        return None
+    def key(self) -> bytes | None:
+        return version_of(self.body.decode()).encode() if self.source == TOPICS.patterns else None
 
     def topic(self) -> str:
         return self.source
@@ -138,7 +150,7 @@ class World:
 
     transactions: list[list[Record]]
     told: list[Record] = field(default_factory=list)
-    """Profiles and directives, in one partition of each topic."""
+    """Profiles, directives and published sets, in one partition of each topic."""
     legs: list[list[bytes]] = field(default_factory=lambda: [[] for _ in range(LEGS)])
     changelogs: list[list[bytes]] = field(default_factory=lambda: [[] for _ in range(LEGS)])
     trimmed: list[int] = field(default_factory=lambda: [0] * LEGS)
@@ -154,7 +166,7 @@ class World:
     """Effects until the process that acts now is killed."""
 
     def told_of(self, topic: str) -> list[Record]:
-        """One of the two topics that tell of accounts."""
+        """One of the topics that tell of accounts, or the published sets."""
         return [record for record in self.told if record.source == topic]
 
     def effect(self) -> None:
@@ -184,6 +196,8 @@ class Replayed:
     hits: list[Hit] = field(default_factory=list)
     places: list[tuple[dict[str, int], dict[int, int]]] = field(default_factory=list)
     """Sources and sent on, after each message."""
+    activated: list[str] = field(default_factory=list)
+    """The set that judges, after each message."""
 
 
 def replay(number: int, log: Sequence[bytes]) -> Replayed:
@@ -194,15 +208,16 @@ def replay(number: int, log: Sequence[bytes]) -> Replayed:
         place = partition.place
         replayed.digests.append(partition.memory.digest())
         replayed.places.append((dict(place.sources), dict(place.sent)))
+        replayed.activated.append(place.activated)
 
     note()
     for offset, value in enumerate(log):
-        applied = partition.apply(offset, value, SCORER)
+        applied = partition.apply(offset, value, SETS[partition.place.activated])
         if applied is None:
             raise AssertionError(f"offset {offset} was applied before")
         replayed.sightings += sightings_of(applied)
         replayed.hits += hits_of(applied)
-        outbox.add(partition, applied.stepped.arrivals)
+        outbox.add(partition, applied.stepped.arrivals, applied.stepped.carried)
         list(outbox.drain())
         note()
     return replayed

@@ -15,7 +15,7 @@ from tests.streaming.flow import Hit, hits_of
 from tests.streaming.world import (
     CAPACITY,
     LEGS,
-    SCORER,
+    SETS,
     SWEEP,
     TOPICS,
     Wire,
@@ -142,12 +142,12 @@ class WorkerProcess:
         log = self._world.legs[number]
         first = partition.place.applied + 1
         for offset in range(first, min(first + most, len(log))):
-            applied = partition.apply(offset, log[offset], SCORER)
+            applied = partition.apply(offset, log[offset], SETS[partition.place.activated])
             if applied is None:
                 raise AssertionError(f"offset {offset} was applied before")
             for hit in hits_of(applied):
                 self.wire.put(TOPICS.stop_payment, number, partial(self._alert, hit))
-            self._outbox.add(partition, applied.stepped.arrivals)
+            self._outbox.add(partition, applied.stepped.arrivals, applied.stepped.carried)
 
     def _alert(self, hit: Hit) -> None:
         self._world.effect()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from sluicegate.counter.contract import CheckTold, Intended, SideTold
@@ -22,6 +22,8 @@ class Judge(Protocol):
     """Who judges legs against live account memory."""
 
     version: str | None
+    thresholds: Thresholds | None
+    """Of the set that judges, which may be another than the configured one."""
 
     async def judge(
         self, legs: Sequence[IntendedLeg], deadline: float
@@ -65,6 +67,8 @@ async def check_all(
         for index, payer, payee in zip(marked, *again, strict=True):
             if isinstance(payer, JudgedLeg) and isinstance(payee, JudgedLeg):
                 out[index], into[index] = payer, payee
+    if judge.thresholds is not None:
+        rulebook = replace(rulebook, thresholds=judge.thresholds)
     took_ms = round((time.monotonic() - began) * 1000, 2)
     return [
         answer_for(each, payer, payee, rulebook, version=judge.version, took_ms=took_ms)

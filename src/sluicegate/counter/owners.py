@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 from pydantic import ValidationError
@@ -25,6 +25,9 @@ from sluicegate.streaming.judge_contract import (
     Standings,
 )
 from sluicegate.streaming.partitioning import partition_of
+
+if TYPE_CHECKING:
+    from sluicegate.judging.patterns import Thresholds
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +65,8 @@ class Owners:
         self._asked_at = 0.0
         self.version: str | None = None
         """Version of the pattern set, as a worker told it last."""
+        self.thresholds: Thresholds | None = None
+        """Those of that set."""
 
     async def open(self) -> None:
         """Opens the connections and asks the workers for the first time."""
@@ -173,7 +178,7 @@ class Owners:
             return [DEADLINE] * len(legs)
         except LOST:
             return [AWAY] * len(legs)
-        self.version = answer.pattern_set_version
+        self._judged_by(answer)
         return [self._checked(each, answer) for each in answer.judged]
 
     def _checked(self, judged: object, answer: Judgements) -> JudgedLeg | Unjudged:
@@ -185,6 +190,9 @@ class Owners:
         if arrival and answer.partitions[arrival.partition].lag_ms > self._max_lag_ms:
             return judged.model_copy(update={"arrival": None})  # asked for by itself, it says why
         return judged
+
+    def _judged_by(self, told: Standings) -> None:
+        self.version, self.thresholds = told.pattern_set_version, told.thresholds
 
     def _line(self, address: str) -> Line:
         line = self._lines.get(address)
@@ -222,7 +230,7 @@ class Owners:
             return address, {n: at for n, (each, at) in self._owner.items() if each == address}
         except LOST:
             return address, {}
-        self.version = told.pattern_set_version
+        self._judged_by(told)
         return address, {number: each.applied for number, each in told.partitions.items()}
 
 

@@ -88,4 +88,8 @@ class Alert(BaseModel):
     recorded_at: Annotated[Moment, Field(description="Kafka timestamp of the source record.")]
     detected_at: Annotated[Moment, Field(description="Kafka timestamp of the judged leg.")]
     pattern_set_version: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+    model_version: Annotated[
+        str | None,
+        Field(pattern="^[0-9a-f]{16}$", description="Of the fitted model; null without one."),
+    ] = None
     origin: Origin

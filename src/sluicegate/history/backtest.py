@@ -26,8 +26,8 @@ from sluicegate.history.figures import (
 from sluicegate.history.judged import Judged, judge_events
 from sluicegate.history.known import History, first_tested_ms, period_of
 from sluicegate.history.metrics import Bools
-from sluicegate.history.model import Model, load_model
 from sluicegate.history.walk import Progress
+from sluicegate.judging.model import Model, load_model
 from sluicegate.judging.patterns import load_patterns
 from sluicegate.settings import Settings
 
@@ -115,7 +115,7 @@ def backtest(
         budget=plan.budget,
         sets=[figures_of(each, tested, scenarios, plan.budget) for each in ways],
         patterns={name: of_patterns(each, counted, labels.fraud) for name, each in judged.items()},
-        compared=compared(alerts[0], alerts[1], tested.fraud) if len(alerts) == 2 else [],
+        compared=compared(alerts[0], alerts[1], tested.fraud) if len(alerts) > 1 else [],
     )
 
 
@@ -149,10 +149,14 @@ def _ways(name: str, judged: Judged, model: Model | None, counted: Bools) -> lis
     """The ways to score that one walk gives: with a model, and without."""
     threshold = judged.pattern_set.thresholds.alert
     plain = Scored(name, judged.pattern_set.version, threshold, judged.scores[counted])
-    if model is None or judged.model_scores is None:
+    if model is None or judged.model_scores is None or judged.joined_scores is None:
         return [plain]
     version = f"of {model.card.fitted_on}, features {model.card.feature_table_version}"
-    return [Scored("model", version, threshold, judged.model_scores[counted]), plain]
+    return [
+        Scored("model", version, threshold, judged.model_scores[counted]),
+        plain,
+        Scored("both together", model.version, threshold, judged.joined_scores[counted]),
+    ]
 
 
 def _headline(figures: SetFigures) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from sluicegate.history.metrics import Bools, Floats
+from sluicegate.judging.model import CLIP, log_odds, logistic
 
-CLIP: Final = 1e-7
 NEWTON_STEPS: Final = 50
 PRIOR_FRAUDS: Final = 2.0
 """Weights of patterns start at 1 and hold to it as if that had been seen in so many frauds."""
@@ -41,21 +41,6 @@ def platt(scores: Floats, fraud: Bools) -> tuple[float, float]:
 def calibrated(scores: Floats, line: tuple[float, float]) -> Floats:
     """Probabilities, in the same order as the scores."""
     return logistic(log_odds(scores), *line)
-
-
-def logistic(odds: Floats, slope: float = 1.0, intercept: float = 0.0) -> Floats:
-    """Probabilities of log-odds along a line."""
-    x = slope * odds + intercept
-    small = np.exp(-np.abs(x))
-    found: Floats = np.where(x >= 0, 1, small) / (1 + small)
-    return found
-
-
-def log_odds(scores: Floats) -> Floats:
-    """Of scores in [0, 1], which are kept a little inside."""
-    inside = np.clip(scores, CLIP, 1 - CLIP)
-    odds: Floats = inside / (1 - inside)
-    return np.log(odds)
 
 
 def pattern_weights(strengths: Floats, fraud: Bools) -> Floats:

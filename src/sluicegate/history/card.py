@@ -7,8 +7,8 @@ from pathlib import Path
 from sluicegate.errors import Problem
 from sluicegate.history.figures import SHARES, ranking_of
 from sluicegate.history.metrics import Floats
-from sluicegate.history.model import Card, Model
 from sluicegate.history.outcomes import Period
+from sluicegate.judging.model import Card, Model
 
 _PAGE = """\
 # Model fitted on {fitted_on}

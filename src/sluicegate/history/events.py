@@ -124,7 +124,7 @@ def _check_required(path: Path, present: Sequence[str], sources: dict[str, str])
 
 def _events(path: Path, raw: pl.DataFrame, timezone: str) -> Events:
     """The columns in the contract's types, in time order."""
-    times, without_offset = _times(path, raw["occurred_at"], timezone)
+    times, without_offset = times_of(path, raw["occurred_at"], timezone)
     amounts, rounded = _amounts(path, raw["amount"])
     channels, other_channels = _names(path, raw, "channel", Channel)
     kinds, other_kinds = _names(path, raw, "kind", Kind)
@@ -151,8 +151,13 @@ def _events(path: Path, raw: pl.DataFrame, timezone: str) -> Events:
     return Events(frame, summary)
 
 
-def _times(path: Path, column: pl.Series, timezone: str) -> tuple[pl.Series, int]:
-    """Milliseconds since the epoch, finer fractions cut off; how many times had no offset."""
+def times_of(path: Path, column: pl.Series, timezone: str) -> tuple[pl.Series, int]:
+    """Milliseconds since the epoch, finer fractions cut off; how many times had no offset.
+
+    Raises:
+        Problem: the column holds no times, or one that cannot be read.
+    """
+    name = column.name
     match column.dtype:
         case pl.String():
             times, without_offset = _times_of_text(column, timezone)
@@ -162,9 +167,9 @@ def _times(path: Path, column: pl.Series, timezone: str) -> tuple[pl.Series, int
             times = _in_zone(column.cast(pl.Datetime("us")), timezone)
             without_offset = len(column) - column.null_count()
         case other:
-            raise Problem(f"{path}: occurred_at is {other}, not a time", hint=_TIME_HINT)
-    _check_all_read(path, "occurred_at", column, times, _TIME_HINT)
-    return times.dt.timestamp("ms").alias("occurred_at_ms"), without_offset
+            raise Problem(f"{path}: {name} is {other}, not a time", hint=_TIME_HINT)
+    _check_all_read(path, name, column, times, _TIME_HINT)
+    return times.dt.timestamp("ms").alias(f"{name}_ms"), without_offset
 
 
 _TIME_HINT = "times look like 2026-03-01T09:30:00+08:00 or 2026-03-01 09:30:00.125"

@@ -1,13 +1,51 @@
-"""What was found out under way: directives that count in a file from when they were issued."""
+"""What was found out under way: directives that count in a file from when they were issued.
+
+Confirmed frauds become directives too: whoever was paid by one, a terminal or a payee, is involved
+from when the fraud was known.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 
-from sluicegate.domain.directive import Action, Directive
+from sluicegate.domain.alert import moment_of, moment_text
+from sluicegate.domain.directive import Action, Directive, DirectiveKind
+from sluicegate.history.events import Events
+from sluicegate.history.labels import Labels
 from sluicegate.memory.accounts import AccountMemory, Followed, Records, Scorer
 from sluicegate.streaming.flagged import Flagged
 from sluicegate.streaming.telling import directive_records
+
+
+def found_out(events: Events, labels: Labels, delay_ms: int) -> list[Directive]:
+    """The directives that confirmed frauds come to, one for each payee.
+
+    A fraud is known when its label says so, else `delay_ms` after it happened.
+    """
+    frauds = (
+        events.frame.select(
+            pl.col("payee_account").alias("account"),
+            pl.coalesce(labels.known_at_ms, pl.col("occurred_at_ms") + delay_ms).alias("known_ms"),
+            pl.Series("fraud", labels.fraud),
+        )
+        .filter("fraud", pl.col("account").is_not_null())
+        .group_by("account")
+        .agg(pl.col("known_ms").min())
+        .sort("known_ms", "account")
+    )
+    return [
+        Directive.model_validate(
+            {
+                "id": "label",
+                "account": account,
+                "kind": DirectiveKind.INVOLVED.value,
+                "issued_at": moment_text(moment_of(known_ms)),
+                "reason": "was paid by a confirmed fraud",
+            }
+        )
+        for account, known_ms in frauds.iter_rows()
+    ]
 
 
 class Feedback:

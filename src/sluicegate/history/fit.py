@@ -13,17 +13,17 @@ from typing import Any, Final
 import numpy as np
 
 from sluicegate.errors import Problem
-from sluicegate.history import boosting
 from sluicegate.history.accounts import account_numbers
 from sluicegate.history.calibration import pattern_weights, platt
 from sluicegate.history.card import metrics_of
 from sluicegate.history.events import Events
-from sluicegate.history.inputs import Bools, Rows, Singles, monotone
-from sluicegate.history.judged import Gathered, Judged, ModelJudging
+from sluicegate.history.judged import Gathered, Judged, ModelJudging, put_rows
 from sluicegate.history.known import History, first_tested_ms, period_of
 from sluicegate.history.metrics import Floats, Ints
-from sluicegate.history.model import (
-    THREADS,
+from sluicegate.history.walk import EVERY_LEG, Progress, walk
+from sluicegate.judging import boosting
+from sluicegate.judging.model import (
+    SIDES,
     Card,
     Head,
     Model,
@@ -32,13 +32,13 @@ from sluicegate.history.model import (
     departure_inputs,
     input_names,
 )
-from sluicegate.history.past_scores import PastScores
-from sluicegate.history.walk import EVERY_LEG, Progress, walk
+from sluicegate.judging.model_inputs import Bools, Rows, Singles, monotone
 from sluicegate.memory.features import feature_table_version
+from sluicegate.memory.past_scores import PastScores
 from sluicegate.settings import Settings
 from sluicegate.streaming.scoring import scoring_of
 
-SIDES: Final[tuple[Side, Side]] = ("departure", "arrival")
+THREADS: Final = 2
 FOLDS: Final = 4
 FIRST_TREES: Final = 75
 MOST_TREES: Final = 100
@@ -125,7 +125,7 @@ def fit(
     rows = Rows.empty(len(events.frame))
     gathered = Gathered(scoring.pattern_set, len(events.frame))
     for stretch in walk(settings, events, scoring, walked):
-        rows.put(stretch, stretch.start)
+        put_rows(rows, stretch, stretch.start)
         gathered.take(stretch)
     judged = gathered.judged()
     occurred = events.frame["occurred_at_ms"].to_numpy()
@@ -235,8 +235,7 @@ def _past_scores(
     payer = np.where(lessons.rows.departs, accounts[0], -1)
     payee = np.where(lessons.rows.arrives, accounts[1], -1)
     memory = PastScores(int(max(payer.max(), payee.max())) + 1)
-    seen = memory.follow(occurred_at_ms, payer, payee, scores["departure"], scores["arrival"])
-    return seen[0].astype(np.float32), seen[1].astype(np.float32)
+    return memory.follow(occurred_at_ms, payer, payee, scores["departure"], scores["arrival"])
 
 
 def _second_stage(
@@ -269,7 +268,8 @@ def _head(  # noqa: PLR0917 - what to learn, from which, with what, how long
 ) -> Head:
     learnt = _lesson(lessons, side, chosen, past)
     seeds = range(lessons.seed, lessons.seed + boosters)
-    return Head(tuple(boosting.train(_settings(side, past, seed), learnt, trees) for seed in seeds))
+    trained = (boosting.train(_settings(side, past, seed), learnt, trees) for seed in seeds)
+    return Head(tuple(each.model_to_string() for each in trained))
 
 
 def _trees(

@@ -8,11 +8,14 @@ import numpy.typing as npt
 
 from sluicegate.history.accounts import account_numbers
 from sluicegate.history.events import Events
-from sluicegate.history.inputs import Rows
 from sluicegate.history.metrics import Bools, Floats, Ints
-from sluicegate.history.model import Model, ModelWalk, Opinion
+from sluicegate.history.model_walk import ModelWalk, Opinion
 from sluicegate.history.walk import ANY_SCORE, EVERY_LEG, Progress, Stretch, walk
+from sluicegate.judging.model import Model
+from sluicegate.judging.model_inputs import OWN, Rows
+from sluicegate.judging.opinion import joined
 from sluicegate.judging.patterns import PatternSet
+from sluicegate.memory.row import ARRIVAL, DEPARTURE
 from sluicegate.settings import Settings
 from sluicegate.streaming.scoring import scoring_of
 
@@ -35,6 +38,8 @@ class Judged:
     """`[h, patterns]`: of shadows too, which are no part of a score."""
     model_scores: Floats | None = None
     """`[n]`: what a fitted model says of each transaction; None without one."""
+    joined_scores: Floats | None = None
+    """`[n]`: the higher score of both legs as a worker gives it with that model."""
 
     def weighted_scores(self, weights: Floats) -> Floats:
         """`[n]`: the scores that the patterns would give with these weights."""
@@ -62,15 +67,28 @@ def judge_events(
         for stretch in walk(settings, events, scoring, progress):
             gathered.take(stretch)
         return gathered.judged()
-    scores = np.zeros(len(events.frame))
+    scores, both = np.zeros((2, len(events.frame)))
     judging = ModelJudging(model, events)
     for stretch in walk(settings, events, scoring, progress):
         gathered.take(stretch)
         said = judging.judge(stretch)
-        scores[stretch.start : stretch.start + len(stretch.refused)] = np.nan_to_num(
-            said.transaction
-        )
-    return replace(gathered.judged(), model_scores=scores)
+        part = slice(stretch.start, stretch.start + len(stretch.refused))
+        scores[part] = np.nan_to_num(said.transaction)
+        both[part] = _joined(stretch, said)
+    return replace(gathered.judged(), model_scores=scores, joined_scores=both)
+
+
+def _joined(stretch: Stretch, said: Opinion) -> Floats:
+    """The higher score of both legs, as patterns and model give it together."""
+    found = np.zeros(len(stretch.refused))
+    followed = stretch.followed
+    for by_patterns, by_model in (
+        (followed.payer_scores, said.departure),
+        (followed.payee_scores, said.arrival),
+    ):
+        legs = joined(np.nan_to_num(by_patterns), np.nan_to_num(by_model[stretch.at]))
+        found[stretch.at] = np.maximum(found[stretch.at], legs)
+    return found
 
 
 class ModelJudging:
@@ -85,7 +103,7 @@ class ModelJudging:
     def judge(self, stretch: Stretch) -> Opinion:
         """Of a stretch in which every leg was a hit; the stretches come in their order."""
         rows = Rows.empty(len(stretch.refused))
-        rows.put(stretch)
+        put_rows(rows, stretch)
         return self.judge_rows(rows, stretch.start)
 
     def judge_rows(self, rows: Rows, start: int) -> Opinion:
@@ -94,6 +112,19 @@ class ModelJudging:
         return self.walk.judge(
             rows, self._occurred_at_ms[part], self._payer[part], self._payee[part]
         )
+
+
+def put_rows(rows: Rows, stretch: Stretch, start: int = 0) -> None:
+    """Writes a stretch in which every leg was a hit, its first transaction at `start`."""
+    followed = stretch.followed
+    at = start + stretch.at[followed.hits]
+    for side, features, is_there in (
+        (DEPARTURE, rows.payer, rows.departs),
+        (ARRIVAL, rows.payee, rows.arrives),
+    ):
+        chosen = followed.hit_sides == side
+        features[at[chosen]] = followed.hit_features[chosen][:, OWN]
+        is_there[at[chosen]] = True
 
 
 class Gathered:

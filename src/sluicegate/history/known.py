@@ -29,7 +29,17 @@ class History:
             Problem: one of them cannot be read, or they do not belong together.
         """
         events = read_events(self.events, columns=self.columns, timezone=self.timezone)
-        return events, read_labels(self.labels, events, columns=self._label_columns())
+        return events, self.labels_of(events)
+
+    def labels_of(self, events: Events) -> Labels:
+        """The labels of transactions that have been read.
+
+        Raises:
+            Problem: they cannot be read, or do not belong to these transactions.
+        """
+        return read_labels(
+            self.labels, events, columns=self._label_columns(), timezone=self.timezone
+        )
 
     def _label_columns(self) -> str | None:
         """The map of the labels; without one, the column that is the id of the transactions."""

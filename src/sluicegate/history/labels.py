@@ -9,10 +9,10 @@ import numpy.typing as npt
 import polars as pl
 
 from sluicegate.errors import Problem
-from sluicegate.history.events import Events
+from sluicegate.history.events import Events, times_of
 from sluicegate.history.tables import collect, column_names, scan, sources_of, text_of
 
-LABEL_FIELDS: Final = ("id", "label", "scenario")
+LABEL_FIELDS: Final = ("id", "label", "scenario", "known_at")
 FRAUD: Final = ("1", "true", "yes", "fraud")
 HONEST: Final = ("0", "false", "no", "honest", "normal")
 
@@ -26,6 +26,8 @@ class Labels:
     fraud: Bools
     scenario: pl.Series
     """Kind of fraud as text; null for what is honest and where the file does not say."""
+    known_at_ms: pl.Series
+    """When it became known, in ms since the epoch; null where the file does not say."""
     unlabelled: int
     """Transactions that the labels do not name: taken as honest."""
     unmatched: int
@@ -41,23 +43,31 @@ class Labels:
         return found
 
 
-def read_labels(path: Path, events: Events, *, columns: str | None = None) -> Labels:
+def read_labels(
+    path: Path, events: Events, *, columns: str | None = None, timezone: str = "UTC"
+) -> Labels:
     """Read the labels of the transactions of `events`.
 
     Args:
         path: A file of one of `tables.FORMATS` with the columns id, label (0 or 1, true or false)
-            and, if it says so, scenario.
+            and, if it says so, scenario and known_at.
         events: The transactions.
         columns: `name in the file=field of LABEL_FIELDS`, with commas.
+        timezone: IANA name of the zone of the times that are written without an offset.
 
     Raises:
         Problem: The file or the map is wrong, a label cannot be read, labels of one transaction
             contradict each other, or no transaction of `events` has one.
     """
-    given = _given(path, columns)
+    given = _given(path, columns, timezone)
     labelled = (
         given.group_by("id", maintain_order=True)
-        .agg(pl.col("fraud").first(), pl.col("scenario").first(), same=pl.col("fraud").n_unique())
+        .agg(
+            pl.col("fraud").first(),
+            pl.col("scenario").first(),
+            pl.col("known_at_ms").min(),
+            same=pl.col("fraud").n_unique(),
+        )
         .with_columns(pl.col("same") == 1)
     )
     if not labelled["same"].all():
@@ -76,13 +86,14 @@ def read_labels(path: Path, events: Events, *, columns: str | None = None) -> La
     return Labels(
         fraud=joined["fraud"].fill_null(value=False).to_numpy().astype(np.bool_),
         scenario=joined.select(scenario).to_series(),
+        known_at_ms=joined["known_at_ms"],
         unlabelled=unlabelled,
         unmatched=labelled.join(events.frame, on="id", how="anti").height,
     )
 
 
-def _given(path: Path, columns: str | None) -> pl.DataFrame:
-    """Columns `id`, `fraud` and `scenario` as the file has them."""
+def _given(path: Path, columns: str | None, timezone: str) -> pl.DataFrame:
+    """Columns `id`, `fraud`, `scenario` and `known_at_ms` as the file has them."""
     raw = scan(path)
     present = column_names(path, raw)
     sources = sources_of(path, present, columns, LABEL_FIELDS, "--label-columns")
@@ -100,7 +111,13 @@ def _given(path: Path, columns: str | None) -> pl.DataFrame:
         if "scenario" in sources
         else pl.Series("scenario", [None] * frame.height, dtype=pl.String)
     )
-    return pl.DataFrame([ids, _fraud(path, frame["label"]), scenario])
+    known = pl.Series("known_at_ms", [None] * frame.height, dtype=pl.Int64)
+    if "known_at" in sources:
+        told = frame["known_at"].is_not_null()
+        if told.any():
+            times, _ = times_of(path, frame["known_at"].filter(told), timezone)
+            known = known.scatter(told.arg_true(), times)
+    return pl.DataFrame([ids, _fraud(path, frame["label"]), scenario, known])
 
 
 def _fraud(path: Path, column: pl.Series) -> pl.Series:

@@ -17,10 +17,12 @@ from sluicegate.domain.directive import Directive
 from sluicegate.errors import Problem
 from sluicegate.history.calibration import weighted
 from sluicegate.history.events import Events, read_events
+from sluicegate.history.feedback import found_out
 from sluicegate.history.judged import ModelJudging
-from sluicegate.history.model import Model, load_model
+from sluicegate.history.known import History
 from sluicegate.history.walk import ANY_SCORE, EVERY_LEG, Progress, Stretch, walk
 from sluicegate.judging.judgement import explain, measure_for
+from sluicegate.judging.model import Model, load_model
 from sluicegate.judging.patterns import PatternSet, Thresholds, load_patterns
 from sluicegate.memory.accounts import Floats
 from sluicegate.memory.row import ARRIVAL
@@ -47,6 +49,16 @@ SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmed:
+    """Frauds that are confirmed, and how to read them."""
+
+    labels: Path
+    delay_ms: int
+    """How long after a transaction its label is known, where the file does not say."""
+    columns: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Scored:
     """What `score_file` came to."""
 
@@ -67,6 +79,7 @@ def score_file(
     timezone: str = "UTC",
     model: Path | None = None,
     directives: Sequence[Directive] = (),
+    confirmed: Confirmed | None = None,
     progress: Progress = lambda _done, _total: None,
 ) -> Scored:
     """Writes one row for each transaction of `path` to the parquet file `out`, in time order.
@@ -74,13 +87,19 @@ def score_file(
     Columns: `SCHEMA`. A transaction that the contract refuses, or that repeats one within the
     configured reach, has no score, and says why in `refused`. `progress(done, total)` is called
     after each chunk. With a fitted model the scores are its probabilities. Directives count from
-    when they were issued.
+    when they were issued, confirmed frauds from when they were known.
 
     Raises:
         Problem: the file cannot be read or written, the patterns have a mistake, or the model was
             fitted for other features or patterns.
     """
     events = read_events(path, columns=columns, timezone=timezone)
+    if confirmed is not None:
+        history = History(path, confirmed.labels, columns, confirmed.columns, timezone)
+        directives = [
+            *directives,
+            *found_out(events, history.labels_of(events), confirmed.delay_ms),
+        ]
     fitted = None if model is None else load_model(model, load_patterns(settings.patterns.file))
     frame = score_events(settings, events, progress, fitted, directives)
     _write(frame, out)

@@ -38,12 +38,21 @@ class JudgedLeg:
 
 
 def build_alert(
-    pattern_set: PatternSet, leg: JudgedLeg, score: float, features: Vector, strengths: Vector
+    pattern_set: PatternSet,
+    leg: JudgedLeg,
+    score: float,
+    features: Vector,
+    strengths: Vector,
+    *,
+    model_reasons: tuple[Reason, ...] = (),
+    model_version: str | None = None,
 ) -> Alert:
     """The alert for one judged leg.
 
-    `features` has shape (FEATURE_COUNT,), `strengths` one entry for each pattern of the set.
+    `features` has shape (FEATURE_COUNT,), `strengths` one entry for each pattern of the set. The
+    reasons of a fitted model stand beside those of the patterns.
     """
+    reasons = (*explain(pattern_set, features, strengths), *model_reasons)
     return Alert(
         id=alert_id(leg.transaction_id, leg.account, leg.side),
         transaction_id=leg.transaction_id,
@@ -54,12 +63,13 @@ def build_alert(
         currency=leg.currency,
         score=score,
         measure=measure_for(score, pattern_set.thresholds),
-        reasons=explain(pattern_set, features, strengths),
+        reasons=tuple(sorted(reasons, key=lambda reason: -reason.strength)),
         facts=facts(pattern_set, features, strengths),
         occurred_at=moment_of(leg.occurred_at_ms),
         recorded_at=moment_of(leg.recorded_at_ms),
         detected_at=moment_of(leg.detected_at_ms),
         pattern_set_version=pattern_set.version,
+        model_version=model_version,
         origin=leg.origin,
     )
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sluicegate.errors import Problem
 from sluicegate.memory.directive_table import DirectiveTable, sorted_bytes
 from sluicegate.memory.features import FEATURE_COUNT
+from sluicegate.memory.past_scores import PAST, Singles, follow_accounts
 from sluicegate.memory.population import POPULATION
 from sluicegate.memory.row import DEPARTURE, FLAG_OUTSIDE, LEG, ROW, opaque
 from sluicegate.memory.step import (
@@ -26,6 +27,10 @@ from sluicegate.memory.step import (
     step_transactions,
 )
 from sluicegate.memory.words import Words, words_bytes
+
+if TYPE_CHECKING:
+    from sluicegate.judging.model import Model
+    from sluicegate.judging.opinion import Opinion
 
 Records = npt.NDArray[np.void]
 Floats = npt.NDArray[np.float64]
@@ -47,6 +52,10 @@ class Scorer:
     """Hashes of the patterns' names, by which whitelists name them."""
     shadows: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     """Which of the patterns are shadows: judged and counted, no part of a score."""
+    model: "Model | None" = None
+    """A fitted model that judges beside the patterns (`judging.opinion`)."""
+    least_said: float = 0.0
+    """Probabilities below this need not be known: the model's trees are not asked to the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,8 @@ class Stepped:
     late: int  # legs older than their account's latest event
     too_late: int  # those of them that no local day covers any more
     shadow_fired: Ints  # int64[shadows of the scorer]: how often each fired
+    carried: Singles | None = None  # float32[m, ...]: what the arrivals bring for a model
+    opinion: "Opinion | None" = None  # of a model, on the hits
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +211,17 @@ class AccountMemory:
             scorer.kernel, scorer.pattern_names, scorer.utc_offset_s, scores, features, strengths,
         )  # fmt: skip
         return scores, features, strengths
+
+    def follow_said(self, legs: Records, scores: Floats) -> Singles:
+        """What accounts remember of a model's scores as of before each leg (`[n, PAST]`).
+
+        The legs have been stepped; their scores (`[n]`) are then remembered.
+        """
+        seen = np.empty((len(legs), len(PAST)), np.float32)
+        found = find_rows(self._rows, self._slots, np.ascontiguousarray(legs["account"]))
+        occurred, sides = legs["occurred_at_ms"].copy(), legs["side"].copy()
+        follow_accounts(self._rows, found, occurred, sides, scores, seen)
+        return seen
 
     def learn(self, profiles: Records) -> None:
         """Writes what the bank told of holders (`PROFILE`) into their rows, from the next leg on.

@@ -14,13 +14,13 @@ Byte budget of an account (kept by a test):
     profile                             12
     leading digits, active days         20
     own past score                       4
-    spare                                8
+    what a fitted model said             8
     row                              1,216
     index, at most half full            16 to 32
     changed, swept, head of directives   6
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,11 @@ FOR_EVER: Final = 2**32 - 1
 """Expiry of a directive that has none."""
 MOST_NAMES: Final = 8
 """Patterns that one whitelist can name."""
+
+SAID: Final[list[Any]] = [
+    # what a fitted model gave to legs, out and in: see past_scores; 0: nothing
+    ("said", "<f4", (2,)),
+]
 
 ROW: Final = np.dtype(
     [
@@ -114,7 +119,7 @@ ROW: Final = np.dtype(
         ("digits", "<u2", (9,)),  # legs by the leading digit of their amount
         ("active_days", "<u2"),
         ("past_score", "<f4"),  # highest of late, valued at last_s
-        ("spare", "u1", (8,)),
+        *SAID,
     ]
 )
 

@@ -13,6 +13,7 @@ from sluicegate.errors import Problem
 from sluicegate.judging.patterns import load_patterns
 from sluicegate.settings import ENVIRONMENT_PREFIX, Settings, settings_file
 from sluicegate.streaming.clients import confluent_config
+from sluicegate.streaming.scoring import configured
 
 HIDDEN: Final = "********"
 _URL_PASSWORD: Final = re.compile(r"(?<=://)([^/@]*?):[^@]*@")
@@ -67,6 +68,7 @@ def _patterns(settings: Settings) -> Iterator[str]:
         return  # told with the mistakes
     alert = patterns.thresholds.alert
     yield f"\n# {len(patterns.patterns)} patterns, version {patterns.version}, alert at {alert:g}\n"
+    yield "# they judge until `sluicegate patterns publish` gives a set, then that one does\n"
 
 
 def _check_broker(settings: Settings) -> None:
@@ -75,7 +77,7 @@ def _check_broker(settings: Settings) -> None:
 
 
 def _check_patterns(settings: Settings) -> None:
-    load_patterns(settings.patterns.file)
+    configured(settings)
 
 
 def _check_rules(settings: Settings) -> None:

@@ -22,6 +22,7 @@ from sluicegate.operations.up import part_stages
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.progress import Progress
+from sluicegate.streaming.published import published_sets
 from sluicegate.streaming.state_quiet import require_nobody, router_group, worker_group
 from sluicegate.streaming.stretch import Stretch, StretchReader
 from sluicegate.streaming.topics import Topics, check_topics, create_topics
@@ -79,6 +80,12 @@ def rebuild(
         transactions = Topics.of(settings).transactions
         sources = [reader.whole(transactions, each) for each in reader.partitions(transactions)]
         _empty(settings, bootstrap, config, reader)
+        published = [version for version, _ in published_sets(settings, config)]
+        if published:
+            say(
+                f"all is judged by pattern set {published[-1]}, which was published last: "
+                "the transactions do not say which one judged them before"
+            )
         for difference in check_topics(settings, bootstrap):
             say(f"topics: {difference}")
         folder = Path(tempfile.mkdtemp(prefix="sluicegate-rebuild-"))

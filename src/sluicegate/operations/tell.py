@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from polars.exceptions import PolarsError
 
@@ -19,13 +19,18 @@ from sluicegate.domain.profile import Profile, parse_profile
 from sluicegate.domain.refusal import Refused
 from sluicegate.errors import Problem
 from sluicegate.history.tables import scan
-from sluicegate.judging.patterns import PatternSet, load_patterns
+from sluicegate.judging.patterns import PatternSet
+from sluicegate.judging.publication import published_as
 from sluicegate.operations.post import Post
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.partitioning import partition_of
+from sluicegate.streaming.published import judging_patterns
 from sluicegate.streaming.stretch import StretchReader
 from sluicegate.streaming.topics import Topics
+
+if TYPE_CHECKING:
+    from sluicegate.judging.model import Model
 
 Progress = Callable[[int, int], None]
 Said = TypeVar("Said", Profile, Directive)
@@ -46,25 +51,34 @@ def read_profiles(file: Path, rules: Rules) -> list[Profile]:
     return _read(file, lambda value: parse_profile(value, 0, rules))
 
 
-def read_directives(file: Path, settings: Settings) -> list[Directive]:
+def read_directives(file: Path, settings: Settings, patterns: PatternSet) -> list[Directive]:
     """The directives of a parquet, CSV or NDJSON file.
 
     Raises:
-        Problem: the file cannot be read, or a row is no directive, or names a pattern that is not.
+        Problem: the file cannot be read, or a row is no directive, or names a pattern that is none
+            of `patterns`.
     """
     rules = Rules(max_bytes=settings.contract.max_bytes)
     directives = _read(file, lambda value: parse_directive(value, 0, rules))
-    require_patterns(settings, [name for each in directives for name in each.patterns])
+    require_patterns(patterns, [name for each in directives for name in each.patterns])
     return directives
 
 
-def require_patterns(settings: Settings, names: Sequence[str]) -> None:
+def patterns_in_force(settings: Settings, bootstrap: str) -> PatternSet:
+    """Those that judge now: published last, else those of the configured file.
+
+    Raises:
+        Problem: the topic is not there, or a set cannot be read.
+    """
+    return judging_patterns(settings, confluent_config(settings.broker, bootstrap))
+
+
+def require_patterns(patterns: PatternSet, names: Sequence[str]) -> None:
     """Looks whether there are patterns of these names.
 
     Raises:
         Problem: there is none of one of them.
     """
-    patterns = load_patterns(settings.patterns.file)
     for name in names:
         patterns.named(name)
 
@@ -93,17 +107,23 @@ def send(
     progress(len(said), len(said))
 
 
-def publish(settings: Settings, bootstrap: str, pattern_set: PatternSet) -> None:
-    """Stores a pattern set under its hash, which has the router activate it.
+def publish(
+    settings: Settings, bootstrap: str, pattern_set: PatternSet, model: "Model | None" = None
+) -> str:
+    """Stores a pattern set, and a model beside it, under their hash, which is returned.
+
+    The router activates them.
 
     Raises:
         Problem: the broker does not take it.
     """
+    version, content = published_as(pattern_set, model)
     post = Post(settings, bootstrap, SAME_AGAIN)
     topic = Topics.of(settings).patterns
     post.partitions(topic)
-    post.send(topic, 0, pattern_set.version.encode(), pattern_set.content.encode())
+    post.send(topic, 0, version.encode(), content.encode())
     post.flush()
+    return version
 
 
 @dataclass(frozen=True, slots=True)

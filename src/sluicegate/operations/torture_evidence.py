@@ -19,7 +19,7 @@ from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.legs import RecordType, unpack
 from sluicegate.streaming.partition import Partition
 from sluicegate.streaming.partitioning import partitions_of
-from sluicegate.streaming.scoring import scoring_of
+from sluicegate.streaming.published import ActiveSets
 from sluicegate.streaming.stretch import StretchReader
 from sluicegate.streaming.topics import Topics
 
@@ -30,7 +30,8 @@ class Shelf:
     def __init__(self, settings: Settings, bootstrap: str) -> None:
         self.settings = settings
         self.topics = Topics.of(settings)
-        self._reader = StretchReader(confluent_config(settings.broker, bootstrap))
+        self.config = confluent_config(settings.broker, bootstrap)
+        self._reader = StretchReader(self.config)
 
     def __enter__(self) -> Self:
         return self
@@ -84,13 +85,14 @@ def replay(shelf: Shelf, say: Callable[[str], None]) -> Replayed:
         Problem: a log is not what a worker would apply.
     """
     replayed = Replayed()
-    scorer = scoring_of(shelf.settings).scorer
+    sets = ActiveSets(shelf.settings, shelf.config)
     for number in shelf.partitions:
         say(f"replays legs partition {number}")
         memory = AccountMemory(shelf.settings.worker.accounts_per_partition)
         partition = Partition(number, memory)
         for message in shelf.messages(shelf.topics.legs, number):
             _note_arrivals(replayed.there[number], message.value())
+            scorer = sets.of(partition.place.activated).scorer
             applied = partition.apply(message.offset() or 0, message.value(), scorer)
             if applied is not None:
                 _hand_out(replayed.given, applied.stepped.arrivals, len(shelf.partitions))

@@ -26,6 +26,9 @@ def alerts_of(
     stepped = applied.stepped
     legs = applied.legs[stepped.hits]
     scores = stepped.scores[stepped.hits].tolist()
+    opinion = stepped.opinion
+    reasons = [()] * len(legs) if opinion is None else opinion.reasons()
+    model_version = None if opinion is None else opinion.model.version
     told = zip(
         words_text(legs["transaction"]),
         words_text(legs["account"]),
@@ -49,6 +52,9 @@ def alerts_of(
         )
         features, strengths = stepped.hit_features[hit], stepped.hit_strengths[hit]
         try:
-            yield build_alert(pattern_set, judged, scores[hit], features, strengths)
+            yield build_alert(
+                pattern_set, judged, scores[hit], features, strengths,
+                model_reasons=reasons[hit], model_version=model_version,
+            )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - one judgement must not stop the stream
             yield UnjudgedLeg.of(judged, features, strengths, pattern_set, error)

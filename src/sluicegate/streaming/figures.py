@@ -10,6 +10,7 @@ import numpy as np
 from sluicegate.domain.alert import Alert
 from sluicegate.domain.measure import Measure
 from sluicegate.domain.refusal import Refusal
+from sluicegate.judging.model_words import MODEL
 from sluicegate.judging.patterns import PatternSet
 from sluicegate.memory.accounts import Records
 from sluicegate.memory.row import ARRIVAL, FLAG_OUTSIDE
@@ -205,11 +206,13 @@ class WorkerFigures:
         now, measure = time.time(), alert.measure.value
         self._alerts[measure].inc()
         for reason in alert.reasons:
-            labels = (reason.pattern, measure)
+            # A model names its inputs, which are too many to count each.
+            pattern = MODEL if reason.pattern.startswith(f"{MODEL}.") else reason.pattern
+            labels = (pattern, measure)
             counter = self._reasons.get(labels)
             if counter is None:  # asked for once: a look-up costs ten times an increment
                 counter = self._reasons[labels] = self._metrics.counter(
-                    "sluicegate_worker_reasons_total", pattern=reason.pattern, measure=measure
+                    "sluicegate_worker_reasons_total", pattern=pattern, measure=measure
                 )
             counter.inc()
         self._last_alert.set(now)

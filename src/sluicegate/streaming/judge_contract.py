@@ -9,7 +9,7 @@ from sluicegate.domain.fields import Account
 from sluicegate.domain.measure import Measure
 from sluicegate.domain.money import MAX_AMOUNT_MINOR
 from sluicegate.domain.transaction import EARLIEST_MS, ID_LENGTH, LATEST_MS, Channel, Kind
-from sluicegate.judging.patterns import Words
+from sluicegate.judging.patterns import Thresholds, Words
 from sluicegate.memory.features import PROVENANCE_COUNT
 from sluicegate.memory.row import FLAG_INVOLVED, FLAG_PUNISHED
 
@@ -101,6 +101,8 @@ class Standings(BaseModel):
     model_config = _FROZEN
     slot: str
     pattern_set_version: str
+    thresholds: Thresholds
+    """Of that set: from which score on each measure is recommended."""
     partitions: dict[int, Standing]
 
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from sluicegate.domain.transaction import CHANNEL_CODES, KIND_CODES
 from sluicegate.judging.judgement import explain, facts, measure_for, questions_of
+from sluicegate.judging.patterns import PatternSet
 from sluicegate.memory.accounts import Floats, Records
 from sluicegate.memory.features import FEATURE_INDEX
 from sluicegate.memory.row import ARRIVAL, DEPARTURE, FLAG_OUTSIDE, LEG
@@ -190,7 +191,8 @@ class JudgeWeb:
                 await asyncio.sleep(0)
         return Judgements(
             slot=self._slot,
-            pattern_set_version=self._version,
+            pattern_set_version=self._shown.version,
+            thresholds=self._shown.thresholds,
             partitions=standings,
             judged=tuple(worded),
         )
@@ -237,17 +239,18 @@ class JudgeWeb:
         )
 
     @property
-    def _version(self) -> str:
-        """Of the set that judges here; of the first partition's while one is being activated."""
+    def _shown(self) -> PatternSet:
+        """The set that judges here; the first partition's while one is being activated."""
         held = min(self._holder.partitions, default=None)
         scoring = self._configured if held is None else self._active(held)
-        return scoring.pattern_set.version
+        return scoring.pattern_set
 
     def _standings(self) -> Standings:
         held = {number: self._standing_of(number) for number in self._holder.partitions}
         return Standings(
             slot=self._slot,
-            pattern_set_version=self._version,
+            pattern_set_version=self._shown.version,
+            thresholds=self._shown.thresholds,
             partitions={n: each for n, each in held.items() if isinstance(each, Standing)},
         )
 

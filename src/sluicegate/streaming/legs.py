@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import Records
@@ -83,6 +84,8 @@ class Batch:
     source: Source
     links: tuple[Link, ...]
     records: Records
+    carried: npt.NDArray[np.float32] | None = None
+    """`[n, m]`: what each arrival brings of its payer for a fitted model, where one judges."""
 
     @property
     def has_legs(self) -> bool:
@@ -90,13 +93,19 @@ class Batch:
         return RECORD[self.type] is LEG
 
 
-def pack(batch_type: RecordType, source: Source, links: Sequence[Link], records: Records) -> bytes:
+def pack(
+    batch_type: RecordType,
+    source: Source,
+    links: Sequence[Link],
+    records: Records,
+    carried: npt.NDArray[np.float32] | None = None,
+) -> bytes:
     """Bytes of one legs message."""
     head = _HEADER.pack(MAGIC, batch_type, source, len(links), len(records))
     chain = b"".join(
         _CHAIN.pack(link.partition, 0, link.first, link.last, link.previous) for link in links
     )
-    return head + chain + records.tobytes()
+    return head + chain + records.tobytes() + (b"" if carried is None else carried.tobytes())
 
 
 def unpack(value: bytes | None) -> Batch:
@@ -114,14 +123,18 @@ def unpack(value: bytes | None) -> Batch:
     if batch_type not in set(RecordType) or source not in set(Source):
         raise _strange(f"record type {batch_type} from source {source} is unknown")
     record = RECORD[RecordType(batch_type)]
-    if len(value) != start + count * record.itemsize:
+    end = start + count * record.itemsize
+    rest = len(value) - end
+    brings = batch_type == RecordType.ARRIVALS and count and rest > 0
+    if rest != 0 and not (brings and rest % (count * 4) == 0):
         raise _strange(f"{len(value)} bytes do not hold {link_count} links and {count} records")
     links = tuple(
         Link(partition, first, last, previous)
         for partition, _, first, last, previous in _CHAIN.iter_unpack(value[_HEADER.size : start])
     )
-    records = np.frombuffer(value, record, offset=start)
-    return Batch(RecordType(batch_type), Source(source), links, records)
+    records = np.frombuffer(value, record, count, start)
+    carried = np.frombuffer(value, "<f4", offset=end).reshape(count, -1) if brings else None
+    return Batch(RecordType(batch_type), Source(source), links, records, carried)
 
 
 def _strange(detail: str) -> Problem:

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from sluicegate.domain.alert import Alert
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import Records
+from sluicegate.memory.past_scores import Singles
 from sluicegate.operations.few_lines import FewLines
 from sluicegate.operations.logs import mask_account
 from sluicegate.settings import Settings
@@ -61,11 +62,11 @@ class Outgoing:
 
     # Arrivals are gathered: each message costs the broker a third of a millisecond.
 
-    def gather(self, origin: Partition, arrivals: Records) -> None:
+    def gather(self, origin: Partition, arrivals: Records, carried: Singles | None) -> None:
         """Takes arrivals on their way; they are sent when they are enough, or old enough."""
         if not self._outbox.waiting:
             self._outbox_since = time.monotonic()
-        self._outbox.add(origin, arrivals)
+        self._outbox.add(origin, arrivals, carried)
 
     @property
     def is_full(self) -> bool:

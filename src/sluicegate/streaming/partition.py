@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sluicegate.errors import Problem
+from sluicegate.judging.opinion import step
 from sluicegate.memory.accounts import AccountMemory, Ints, Records, Scorer, Stepped
+from sluicegate.memory.past_scores import Singles
 from sluicegate.memory.row import LEG, opaque
 from sluicegate.streaming.checkpoint import Place
 from sluicegate.streaming.legs import (
@@ -97,7 +99,10 @@ class Partition:
             self.memory.direct(records)
         elif batch.type is RecordType.ACTIVATIONS and len(records):
             self.place.activated = records["version"][-1].decode()
-        stepped = self.memory.step(legs, scorer, partition=self.number, log_offset=offset)
+        carried = batch.carried if new is None or batch.carried is None else batch.carried[new]
+        stepped = step(
+            self.memory, legs, scorer, partition=self.number, log_offset=offset, carried=carried
+        )
         if new is not None:
             _name_by_batch(stepped.arrivals, new)
         for link in batch.links:
@@ -141,14 +146,14 @@ class Outbox:
 
     def __init__(self, partitions: int) -> None:
         self._partitions = partitions
-        self._gathered: list[tuple[Partition, Records]] = []
+        self._gathered: list[tuple[Partition, Records, Singles | None]] = []
         self.waiting = 0
         """Arrivals gathered and not yet drained."""
 
-    def add(self, origin: Partition, arrivals: Records) -> None:
-        """Takes the arrivals that the departures of one message gave, in their order."""
+    def add(self, origin: Partition, arrivals: Records, carried: Singles | None = None) -> None:
+        """Takes the arrivals that the departures of one message gave, and what they bring."""
         if len(arrivals):
-            self._gathered.append((origin, arrivals))
+            self._gathered.append((origin, arrivals, carried))
             self.waiting += len(arrivals)
 
     def drain(self) -> Iterator[tuple[int, bytes]]:
@@ -156,23 +161,37 @@ class Outbox:
         gathered, self._gathered, self.waiting = self._gathered, [], 0
         if not gathered:
             return
-        origins = {origin.number: origin for origin, _ in gathered}
-        records = np.concatenate([opaque(records) for _, records in gathered])
+        origins = {origin.number: origin for origin, _, _ in gathered}
+        records = np.concatenate([opaque(records) for _, records, _ in gathered])
+        carried = _together([(len(records), carried) for _, records, carried in gathered])
+        most = MOST_RECORDS if carried is None else MOST_RECORDS // 4
         arrivals = records.view(LEG)
         targets = partitions_of(arrivals["account"], self._partitions).astype(np.int16)
         order = np.argsort(targets, kind="stable")
         cuts = np.searchsorted(targets[order], np.arange(self._partitions + 1))
         for target in range(self._partitions):
-            chosen = records[order[cuts[target] : cuts[target + 1]]].view(LEG)
-            for start in range(0, len(chosen), MOST_RECORDS):
-                part = chosen[start : start + MOST_RECORDS]
+            own = order[cuts[target] : cuts[target + 1]]
+            chosen = records[own].view(LEG)
+            for start in range(0, len(chosen), most):
+                part = chosen[start : start + most]
                 links = [_link(origins[number], target, part) for number in _sources(part)]
-                yield target, pack(RecordType.ARRIVALS, Source.LEGS, links, part)
+                brought = None if carried is None else carried[own[start : start + most]]
+                yield target, pack(RecordType.ARRIVALS, Source.LEGS, links, part, brought)
 
     def forget(self) -> None:
         """Drops what was gathered: its partitions have gone, their next owner sends it."""
         self._gathered = []
         self.waiting = 0
+
+
+def _together(gathered: list[tuple[int, Singles | None]]) -> Singles | None:
+    """What arrivals bring for a model; not a number where no model has judged the departure."""
+    width = max(0 if carried is None else carried.shape[1] for _, carried in gathered)
+    if not width:
+        return None
+    return np.concatenate(
+        [np.full((n, width), np.nan, np.float32) if c is None else c for n, c in gathered]
+    )
 
 
 def _sources(part: Records) -> list[int]:

@@ -9,9 +9,10 @@ from contextlib import closing
 from typing import Any
 
 from sluicegate.errors import Problem
-from sluicegate.judging.patterns import PatternSet, published_patterns
+from sluicegate.judging.patterns import PatternSet, load_patterns
+from sluicegate.judging.publication import read_published
 from sluicegate.settings import Settings
-from sluicegate.streaming.scoring import Scoring, scoring_by, scoring_of
+from sluicegate.streaming.scoring import Scoring, judging_of, scoring_by
 from sluicegate.streaming.stretch import StretchReader
 from sluicegate.streaming.topics import Topics
 
@@ -31,17 +32,31 @@ def published_sets(settings: Settings, config: dict[str, Any]) -> Iterator[tuple
                     yield key.decode(errors="replace"), value.decode(errors="replace")
 
 
+def judging_patterns(settings: Settings, config: dict[str, Any]) -> PatternSet:
+    """The patterns published last, those of the configured file if none ever were.
+
+    Raises:
+        Problem: as `published_sets`, or they cannot be read.
+    """
+    published = list(published_sets(settings, config))
+    if not published:
+        return load_patterns(settings.patterns.file)
+    version, content = published[-1]
+    return read_published(content, version)[0]
+
+
 class ActiveSets:
     """The sets by which partitions are judged, compiled, by the version that was activated.
 
-    "" is the configured file, which judges until a set is published.
+    "" is the configured file, with the configured model if there is one, which judge until a set
+    is published.
     """
 
     def __init__(self, settings: Settings, config: dict[str, Any]) -> None:
         self._settings = settings
         self._config = config
-        self.configured = scoring_of(settings)
-        self._held = {"": self.configured, self.configured.pattern_set.version: self.configured}
+        self.configured = judging_of(settings)
+        self._held = {"": self.configured, self.configured.version: self.configured}
 
     def holds(self, version: str) -> bool:
         """Whether the set is here, so that `of` takes no time."""
@@ -54,7 +69,8 @@ class ActiveSets:
             Problem: nothing was published under this version.
         """
         if version not in self._held:
-            self._held[version] = scoring_by(self._fetched(version), self._settings)
+            pattern_set, model = read_published(self._fetched(version), version)
+            self._held[version] = scoring_by(pattern_set, self._settings, model=model)
         return self._held[version]
 
     def latest(self) -> Scoring:
@@ -66,11 +82,11 @@ class ActiveSets:
         versions = [version for version, _ in published_sets(self._settings, self._config)]
         return self.of(versions[-1] if versions else "")
 
-    def _fetched(self, version: str) -> PatternSet:
+    def _fetched(self, version: str) -> str:
         topic = Topics.of(self._settings).patterns
         for known, content in published_sets(self._settings, self._config):
             if known == version:
-                return published_patterns(content, version)
+                return content
         raise Problem(
             f"pattern set {version} is active and not known",
             f"nothing under this hash is on the topic {topic}",

@@ -104,7 +104,7 @@ def topic_table(settings: Settings) -> tuple[Topic, ...]:
         ),
         Topic(name.accounts, shape.partitions, cleanup="compact", bank_owned=True),
         Topic(name.directives, shape.partitions, retention_hours=FOR_EVER),
-        Topic(name.patterns, 1, retention_hours=FOR_EVER),
+        Topic(name.patterns, 1, retention_hours=FOR_EVER, max_message_bytes=BATCH_BYTES),
         Topic(name.ownership, shape.partitions, retention_hours=7 * DAY_HOURS),
         Topic(
             name.legs,

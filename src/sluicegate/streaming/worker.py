@@ -320,14 +320,14 @@ class Worker:
     async def _activate(self, partition: "Partition") -> None:
         """Has the set that is active in a partition fetched and compiled, beside the heartbeats."""
         scoring = await asyncio.to_thread(self._sets.of, partition.place.activated)
-        partition.place.pattern_set = scoring.pattern_set.version
+        partition.place.pattern_set = scoring.version
         self._figures.judges_by(scoring.pattern_set)
 
     # The counter asks.
 
     def active(self, number: int) -> "Scoring":
         """The pattern set that judges in a held partition; the one before while it is fetched."""
-        version = self.partitions[number].place.pattern_set
+        version = self.partitions[number].place.activated
         return self._sets.of(version) if self._sets.holds(version) else self._sets.configured
 
     def lag_ms(self, number: int) -> int | None:
@@ -392,7 +392,7 @@ class Worker:
         partition = self.partitions[number]
         try:
             scoring = self._sets.of(partition.place.activated)
-            partition.place.pattern_set = scoring.pattern_set.version
+            partition.place.pattern_set = scoring.version
             applied = partition.apply(offset, message.value(), scoring.scorer)
         except Exception:
             log.error("stopped at partition %d offset %d of %s", number, offset, self.topics.legs)  # noqa: TRY400 - the error itself is told by _fail
@@ -404,8 +404,9 @@ class Worker:
             currency = self.settings.contract.base_currency
             judged = alerts_of(applied, scoring.pattern_set, currency, judged_at_ms)
             self._outgoing.tell(number, offset, judged)
-        self._outgoing.gather(partition, applied.stepped.arrivals)
-        self._upkeep.note(number, len(applied.legs))
+        self._outgoing.gather(partition, applied.stepped.arrivals, applied.stepped.carried)
+        # What is told is made safe like legs: the log is not kept for ever.
+        self._upkeep.note(number, len(applied.legs) or 1)
         self._figures.applied(number, applied)
         self._figures.shadows(applied, scoring)
 

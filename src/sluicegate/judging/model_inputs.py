@@ -13,10 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from sluicegate.history.past_scores import PAST
-from sluicegate.history.walk import Stretch
 from sluicegate.memory.features import FEATURES
-from sluicegate.memory.row import ARRIVAL, DEPARTURE
+from sluicegate.memory.past_scores import PAST
 
 Singles = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -34,6 +32,9 @@ PAYER_NAMES: Final = tuple(f"payer.{name}" for name in OWN_NAMES)
 PAYEE_NAMES: Final = tuple(f"payee.{name}" for name in OWN_NAMES)
 PAYER_PAST: Final = tuple(f"payer.{name}" for name in PAST)
 PAYEE_PAST: Final = tuple(f"payee.{name}" for name in PAST)
+
+CARRIED: Final = len(PAYER_NAMES) + len(PAYER_PAST)
+"""What an arrival brings of its payer where a model judges: the features, then the past."""
 
 RISING: Final = frozenset(
     {"chain_depth", "small_same_pair_24h", "suspicion_in", "suspicion_out", *PAST}
@@ -62,18 +63,6 @@ class Rows:
         return Rows(
             self.payer[chosen], self.payee[chosen], self.departs[chosen], self.arrives[chosen]
         )
-
-    def put(self, stretch: Stretch, start: int = 0) -> None:
-        """Writes a stretch in which every leg was a hit, its first transaction at `start`."""
-        followed = stretch.followed
-        at = start + stretch.at[followed.hits]
-        for side, features, is_there in (
-            (DEPARTURE, self.payer, self.departs),
-            (ARRIVAL, self.payee, self.arrives),
-        ):
-            chosen = followed.hit_sides == side
-            features[at[chosen]] = followed.hit_features[chosen][:, OWN]
-            is_there[at[chosen]] = True
 
 
 def monotone(names: tuple[str, ...]) -> list[int]:

@@ -5,11 +5,13 @@ from math import isnan
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from sluicegate.domain.alert import Reason
-from sluicegate.history.inputs import OWN_NAMES
-from sluicegate.history.metrics import Floats
+from sluicegate.judging.model_inputs import OWN_NAMES
 from sluicegate.judging.templates import Language, Template, parse_template
+
+Floats = npt.NDArray[np.float64]
 
 MODEL: Final = "model"
 """Begins the names of reasons that no pattern gave: model.payee.sources_24h."""
@@ -277,8 +279,6 @@ _NONE: Final[Mapping[str, tuple[str, str]]] = {
 _PAST: Final[Mapping[str, tuple[str, str]]] = {
     "past_out": ("近期转出累计得分 {:.2f}", "scores of recent outflows add up to {:.2f}"),
     "past_in": ("近期转入累计得分 {:.2f}", "scores of recent inflows add up to {:.2f}"),
-    "past_out_highest": ("近期转出最高得分 {:.2f}", "highest score of recent outflows {:.2f}"),
-    "past_in_highest": ("近期转入最高得分 {:.2f}", "highest score of recent inflows {:.2f}"),
 }
 
 
@@ -337,12 +337,15 @@ def model_reasons(
     Args:
         names: Of the inputs.
         values: `[inputs]`
-        contributions: `[inputs]`, in log-odds (Lundberg, Lee 2017).
+        contributions: `[inputs]`, in log-odds (Saabas 2014).
         probability: What the model says.
     """
     top = np.argsort(-contributions, kind="stable")[:MOST_REASONS]
-    top = top[contributions[top] > 0]
-    shares = contributions[top] / contributions[top].sum()
+    raising = top[contributions[top] > 0]
+    if len(raising):
+        top, shares = raising, contributions[raising] / contributions[raising].sum()
+    else:  # what lowers it least: a score is its reasons
+        top, shares = top[:1], np.ones(1)
     said = []
     for index, part in zip(top.tolist(), shares.tolist(), strict=True):
         zh, en = words_of(names[index], float(values[index]))

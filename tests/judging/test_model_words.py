@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.history.inputs import PAYEE_NAMES, PAYEE_PAST, PAYER_NAMES, PAYER_PAST
-from sluicegate.history.words import MOST_REASONS, model_reasons, words_of
+from sluicegate.judging.model_inputs import PAYEE_NAMES, PAYEE_PAST, PAYER_NAMES, PAYER_PAST
+from sluicegate.judging.model_words import MOST_REASONS, model_reasons, words_of
 
 INPUTS = (*PAYER_NAMES, *PAYER_PAST, *PAYEE_NAMES, *PAYEE_PAST)
 
@@ -62,10 +62,9 @@ def test_strengths_of_the_reasons_come_to_the_probability(
 ) -> None:
     added = np.array(contributions)
     found = model_reasons(INPUTS, np.ones(len(INPUTS)), added, probability)
-    assert len(found) == min(MOST_REASONS, int((added > 0).sum()))
-    if found:
-        rest = prod(1 - reason.strength for reason in found)
-        assert 1 - rest == pytest.approx(probability, abs=1e-9)
-        strengths = [reason.strength for reason in found]
-        assert strengths == sorted(strengths, reverse=True)
-        assert found[0].pattern == f"model.{INPUTS[int(added.argmax())]}"
+    assert len(found) == max(1, min(MOST_REASONS, int((added > 0).sum())))
+    rest = prod(1 - reason.strength for reason in found)
+    assert 1 - rest == pytest.approx(probability, abs=1e-9)
+    strengths = [reason.strength for reason in found]
+    assert strengths == sorted(strengths, reverse=True)
+    assert found[0].pattern == f"model.{INPUTS[int(added.argmax())]}"
