@@ -205,7 +205,7 @@ def test_a_stop_payment_is_warned_of_extended_once_and_then_expires_by_itself(
     assert rows(desk, case_id)[0].state == "ended"
     (release,) = (each for each in messages(desk, stop.account) if each["act"] == "release")
     assert (release["of_id"], release["police_code"]) == (stop.id, "0103")
-    assert release["proposed_by"] == "-"
+    assert (release["proposed_by"], release["ground"]) == ("-", "expired")
     answer(desk, release["id"], code="0104")
     assert rows(desk, case_id)[-1].state == "done"
     fresh = propose(officer, case_id, PDF, **STOP)
@@ -235,7 +235,9 @@ def test_a_limit_in_error_is_released_with_its_ground(
     (row,) = rows(desk, case_id)
     answer(desk, row.id)
     release = {"act": "release", "measure": "limit", "basis": "bank", "of_id": row.id}
-    assert "解除原因" in propose(officer, case_id, **release, reason="客户申诉属实").text
+    for none in ({}, {"ground": "expired"}):  # that one only time gives
+        text = propose(officer, case_id, **release, reason="客户申诉属实", **none).text
+        assert "请选择解除原因" in text
     propose(officer, case_id, **release, reason="客户申诉属实", ground="appeal")
     assert rows(desk, case_id)[0].state == "in_force"  # until core banking has done it
     answer(desk, rows(desk, case_id)[1].id)

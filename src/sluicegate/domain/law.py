@@ -51,6 +51,8 @@ class Ground(StrEnum):
     ERROR = "error"
     """It should not have been."""
     POLICE = "police"
+    EXPIRED = "expired"
+    """It ran out, and nobody decided anything: no person gives this one."""
 
 
 class Document(StrEnum):

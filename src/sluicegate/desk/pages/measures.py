@@ -22,6 +22,8 @@ from sluicegate.domain.money import amount_of_text
 from sluicegate.liaison.cases import CaseRow
 
 REASON_LENGTH: Final = 500
+GIVEN: Final = tuple(each for each in Ground if each is not Ground.EXPIRED)
+"""Grounds that a person may give for a release."""
 _WHOLE: Final = re.compile(r"[0-9]{1,6}")
 
 
@@ -145,7 +147,7 @@ def _shown(asked: Asked, session: Session, case: CaseRow) -> dict[str, object]:
     return {
         "choices": [each for each in Measure if each is not Measure.NONE],
         "bases": list(Basis),
-        "grounds": list(Ground),
+        "grounds": GIVEN,
         "documents": list(Document),
         "in_force": {each.id for each in held if each.is_in_force},
         "needs_two": law.needs_two,
@@ -179,7 +181,7 @@ def _proposal(asked: Asked, *, has_file: bool) -> Proposal:
         document_number=form["document_number"][:64],
         has_file=has_file,
         of_id=form["of_id"] or None,
-        ground=Ground(form["ground"]) if form["ground"] in set(Ground) else None,
+        ground=Ground(form["ground"]) if form["ground"] in set(GIVEN) else None,
     )
 
 
