@@ -10,9 +10,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-import sluicegate.desk.tables  # noqa: F401 - adds its tables to Base
+from sluicegate.desk.tables import PersonRow
 from sluicegate.liaison.cases import CaseRow
-from sluicegate.liaison.database import Base, open_database
+from sluicegate.liaison.database import AlertRow, Base, open_database
 from sluicegate.liaison.schema import BEFORE_VERSIONS, _config, prepare_tables
 
 if TYPE_CHECKING:
@@ -55,3 +55,31 @@ def test_a_database_of_before_there_were_versions_comes_along(engine: Engine) ->
         (case,) = session.scalars(select(CaseRow))
     assert (case.state, case.at_risk_minor, case.weight) == ("waiting", 50_000, 40_000.0)
     assert case.queued_s == int(case.received_at.timestamp())
+
+
+def test_a_filled_database_of_the_version_before_comes_along(engine: Engine) -> None:
+    from alembic import command  # noqa: PLC0415 - for this test alone
+
+    at = {"at": "2026-03-01 01:30:00"}
+    with engine.begin() as connection:
+        command.upgrade(_config(connection), "0003")
+        connection.execute(
+            text(
+                "INSERT INTO desk_people VALUES (7, 'li.wei', 'Li Wei', 'bank_officer', 'hash', "
+                "false, 'JBSWY3DP', 3, 5, :at, :at, NULL)"
+            ),
+            at,
+        )
+        connection.execute(
+            text(
+                "INSERT INTO alerts VALUES ('a1', 'T1', 'A', 'outflow', NULL, 1, 'CNY', 0.9, "
+                "'delay', '[]', '{}', :at, :at, :at, 'v', 'stream', :at)"
+            ),
+            at,
+        )
+    prepare_tables(engine)
+    with Session(engine) as session:
+        (person,) = session.scalars(select(PersonRow))
+        (alert,) = session.scalars(select(AlertRow))
+    assert (person.id, person.name, person.totp_secret) == (7, "li.wei", "JBSWY3DP")
+    assert (alert.id, alert.model_version) == ("a1", None)

@@ -11,7 +11,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
@@ -22,6 +22,7 @@ from sluicegate.liaison.database import AlertRow, open_database
 from sluicegate.liaison.dead_letters import DeadLetter, Unreadable, cut_to
 from sluicegate.liaison.schema import prepare_tables
 from sluicegate.settings import Settings
+from sluicegate.streaming.offsets import passes
 from sluicegate.streaming.topics import Topics, create_topics
 
 if TYPE_CHECKING:
@@ -127,9 +128,19 @@ def committed(settings: Settings, bootstrap: str) -> int:
             "group.id": f"{settings.topics.prefix}{settings.liaison.group}",
         }
     )
+    place = TopicPartition(Topics.of(settings).stop_payment, 0)
+    found: list[int] = []
+
+    def is_told() -> bool:
+        try:
+            found.append(asking.committed([place], timeout=10)[0].offset)
+        except KafkaException as error:
+            assert passes(error), error  # a young broker looks for the group's coordinator
+        return bool(found)
+
     try:
-        place = TopicPartition(Topics.of(settings).stop_payment, 0)
-        return int(asking.committed([place], timeout=10)[0].offset)
+        eventually(is_told)
+        return found[0]
     finally:
         asking.close()
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined] # poor stubs
@@ -65,14 +64,17 @@ def test_a_frozen_broker_has_told_no_end() -> None:
         offsets = Offsets(config)
         assert persisting(lambda: offsets.ends(TOPIC, range(2))) == {0: 0, 1: 0}
         assert broker.pid is not None
-        os.kill(broker.pid, signal.SIGSTOP)
+        frozen = psutil.Process(broker.pid)
+        frozen.suspend()
         try:
+            while frozen.status() != psutil.STATUS_STOPPED:
+                time.sleep(0.01)
             for _ in range(3):
                 with pytest.raises(KafkaException) as refusal:
                     offsets.ends(TOPIC, range(2), seconds=0.3)
                 assert passes(refusal.value)
         finally:
-            os.kill(broker.pid, signal.SIGCONT)
+            frozen.resume()
         assert persisting(lambda: offsets.ends(TOPIC, range(2))) == {0: 0, 1: 0}
 
 

@@ -124,6 +124,7 @@ def _alert(row: AlertRow, shown: Shown) -> Told:
         "occurred_at": moment_text(row.occurred_at),
         "detected_at": moment_text(row.detected_at),
         "pattern_set_version": row.pattern_set_version,
+        "model_version": row.model_version,
         "reasons": row.reasons,
         "facts": row.facts,
     }

@@ -87,6 +87,7 @@ class AlertRow(Base):
     detected_at: Mapped[datetime] = mapped_column(UtcTime)
     recorded_at: Mapped[datetime] = mapped_column(UtcTime)
     pattern_set_version: Mapped[str] = mapped_column(String(64))
+    model_version: Mapped[str | None] = mapped_column(String(64))
     origin: Mapped[str] = mapped_column(String(16))
     received_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
 
