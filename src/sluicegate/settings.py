@@ -142,9 +142,9 @@ class RouterSettings(Section):
     """Stable name of this router, unique among the routers: it rejoins under the same name."""
     session_timeout_seconds: float = Field(default=10, ge=6)
     """After this many seconds of silence another router takes over."""
-    batch_transactions: int = Field(default=6_000, ge=1)
+    batch_transactions: int = Field(default=4_000, ge=1)
     """While catching up: transactions read, merged and packed together."""
-    lead_transactions: int = Field(default=14_000, ge=1)
+    lead_transactions: int = Field(default=8_000, ge=1)
     """While catching up: transactions sent and not yet applied by the slowest partition."""
     lead_seconds: float = Field(default=5, gt=0)
     """While catching up: the same bound in event time, in seconds; the wider of both holds."""
@@ -173,7 +173,7 @@ class WorkerSettings(Section):
     """Whoever asks the worker's web server must show it; needed when `web_bind` is no loopback."""
     metrics_port: int = Field(default=9402, ge=0, le=65535)
     """Port of the worker's Prometheus page; 0 chooses a free one."""
-    gather_ms: float = Field(default=60, ge=0)
+    gather_ms: float = Field(default=20, ge=0)
     """While a backlog exists: how long arrivals are gathered for a partition, in milliseconds."""
     checkpoint_seconds: float = Field(default=30, gt=0)
     """A checkpoint is due after this many seconds with changes."""

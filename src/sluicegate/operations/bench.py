@@ -92,7 +92,7 @@ def run_bench(settings: Settings, *, report: Path | None, short: bool, full: boo
         fast = None
         if not short:
             console.print(f"live at {FAST_RATE:,} a second")
-            fast = bench.live("fast-", FAST_RATE, 20)
+            fast = bench.live("fast-", FAST_RATE, 20, more_alerts=False)
         more = _scaling(settings, bench, out, console) if full else {}
     console.print("scores the same stream in strict order of time, and times its stages")
     memory = AccountMemory(2 * ACCOUNTS)

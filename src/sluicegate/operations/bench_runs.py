@@ -40,7 +40,7 @@ ACCOUNTS: Final = 100_000
 SETTLED_SECONDS: Final = 3.0
 GIVE_UP_SECONDS: Final = 180.0
 SAMPLE_THRESHOLD: Final = 0.4
-"""In the latency runs alerts start at this score, so that there are enough of them to measure."""
+"""At the slower rate alerts start at this score, so that there are enough of them to measure."""
 
 MAKING_SECONDS: Final = 2e-5
 """A transaction of the live runs is made, before they begin, in less than this."""
@@ -123,15 +123,10 @@ class Bench:
             raise Problem(f"{left:,} of {transactions:,} transactions did not come", topic)
         return spent / transactions * 1e6
 
-    def live(self, prefix: str, rate: int, seconds: int) -> Latencies:
+    def live(self, prefix: str, rate: int, seconds: int, *, more_alerts: bool = True) -> Latencies:
         """Latencies in ms, from the time a transaction was due to its alert in our hands."""
         topics = self.prepare(prefix)
-        patterns = self._folder / "patterns.toml"
-        text = self._settings.patterns.file.read_text(encoding="utf-8")
-        alert = f"alert = {scoring_of(self._settings).pattern_set.thresholds.alert}"
-        if alert not in text:
-            raise Problem(f"{self._settings.patterns.file}: does not say {alert!r}")
-        patterns.write_text(text.replace(alert, f"alert = {SAMPLE_THRESHOLD}"), encoding="utf-8")
+        patterns = self._patterns_of_more_alerts() if more_alerts else None
         latencies: Latencies = {"outflow": [], "inflow": []}
         stop = threading.Event()
 
@@ -159,6 +154,15 @@ class Bench:
             stop.set()
             reader.join()
         return latencies
+
+    def _patterns_of_more_alerts(self) -> Path:
+        patterns = self._folder / "patterns.toml"
+        text = self._settings.patterns.file.read_text(encoding="utf-8")
+        alert = f"alert = {scoring_of(self._settings).pattern_set.thresholds.alert}"
+        if alert not in text:
+            raise Problem(f"{self._settings.patterns.file}: does not say {alert!r}")
+        patterns.write_text(text.replace(alert, f"alert = {SAMPLE_THRESHOLD}"), encoding="utf-8")
+        return patterns
 
     def prepare(self, prefix: str) -> Topics:
         """Makes the topics of this prefix."""
