@@ -32,13 +32,15 @@ from sluicegate.streaming.producing import hand_over
 from sluicegate.streaming.progress import Progress
 from sluicegate.streaming.routing import Places, first_legs
 from sluicegate.streaming.scoring import scoring_of
-from sluicegate.streaming.sources import FETCH
+from sluicegate.streaming.sources import open_reader
 from sluicegate.streaming.topics import Topics, create_topics
 
 SEED: Final = 7
 ACCOUNTS: Final = 100_000
 SETTLED_SECONDS: Final = 3.0
 GIVE_UP_SECONDS: Final = 180.0
+AT_ONCE: Final = 1_500
+"""Transactions read and decoded together where nothing else is done."""
 SAMPLE_THRESHOLD: Final = 0.4
 """At the slower rate alerts start at this score, so that there are enough of them to measure."""
 
@@ -107,18 +109,20 @@ class Bench:
     def read_and_parse_us(self, prefix: str, transactions: int) -> float:
         """Processor time of reading and decoding a backlog that lies in the topic, and no more."""
         topic = Topics.of(self._settings.changed(topics={"prefix": prefix})).transactions
+        config = {"bootstrap.servers": self._broker.bootstrap}
         count = self._settings.topics.transactions_partitions
-        consumer = consumer_of(
-            self._broker, topic, self._settings, partitions=count, earliest=True, more=FETCH
-        )
+        readers = [open_reader(config, topic, number, 0, 0) for number in range(count)]
         decoder, left = Decoder(Rules()), transactions
+        until = time.monotonic() + GIVE_UP_SECONDS
         started = time.process_time()
-        while left > 0 and (messages := consumer.consume(6_000, 2.0)):
-            values = [message.value() for message in messages]
-            decoder.decode(values, np.full(len(values), LATEST_MS))
-            left -= len(values)
+        while left > 0 and time.monotonic() < until:
+            for reader in readers:
+                block = reader.read(AT_ONCE, 0.05)
+                decoder.decode(block.values, block.recorded_at_ms)
+                left -= len(block)
         spent = time.process_time() - started
-        consumer.close()
+        for reader in readers:
+            reader.records.close()
         if left > 0:
             raise Problem(f"{left:,} of {transactions:,} transactions did not come", topic)
         return spent / transactions * 1e6
@@ -337,15 +341,10 @@ def consumer_of(
     *,
     partitions: int | None = None,
     earliest: bool = False,
-    more: Mapping[str, Any] | None = None,
 ) -> Consumer:
-    """A consumer of all partitions of a topic, from its end or its beginning.
-
-    `more` is added to its configuration.
-    """
+    """A consumer of all partitions of a topic, from its end or its beginning."""
     consumer = Consumer(
         {
-            **(more or {}),
             "bootstrap.servers": broker.bootstrap,
             "group.id": "sluicegate-bench",
             "enable.auto.commit": False,
