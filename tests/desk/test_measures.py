@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from sluicegate.desk.answers import Told, take_answers
+from sluicegate.desk.answers import take_answers
 from sluicegate.desk.keeper import keep
 from sluicegate.desk.roles import Role
 from sluicegate.desk.tables import AuditRow, ListingRow, MeasureRow, OutgoingRow
@@ -20,6 +20,7 @@ from sluicegate.domain.fields import Rules
 from sluicegate.domain.law import Act
 from sluicegate.domain.measure import Measure
 from sluicegate.liaison.dead_letters import DeadLetter, Unreadable
+from sluicegate.streaming.records import SourceRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,7 +92,7 @@ def answer(
 ) -> list[DeadLetter]:
     letters = DeadLettersKept()
     told = MeasureAnswer(id=id_, answer=said, answered_at=desk.now(), **more)
-    record = Told("measures-acknowledged", 0, 0, None, told.model_dump_json().encode())
+    record = SourceRecord("measures-acknowledged", 0, 0, None, told.model_dump_json().encode())
     take_answers([record, record], desk.engine, letters, desk.now())
     return letters
 
@@ -261,7 +262,7 @@ def test_an_answer_counts_once_and_what_is_none_goes_to_dead_letter(
     (letter, _) = answer(desk, "0" * 32)
     assert letter.reason is Unreadable.UNKNOWN_MEASURE
     letters = DeadLettersKept()
-    bad = [Told("t", 0, n, None, value) for n, value in enumerate((None, b"{}", b"[]"))]
+    bad = [SourceRecord("t", 0, n, None, value) for n, value in enumerate((None, b"{}", b"[]"))]
     take_answers(bad, desk.engine, letters, datetime.now(UTC))
     assert [each.reason for each in letters] == [
         Unreadable.NULL_MESSAGE,

@@ -13,7 +13,8 @@ from confluent_kafka.cimpl import NewTopic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.streaming.blocks import Block, BlockReader, CannotRead, SourceRecord
+from sluicegate.streaming.blocks import Block, BlockReader, CannotRead
+from sluicegate.streaming.records import SourceRecord
 from sluicegate.streaming.scanner import PADDING
 from sluicegate.streaming.sources import FETCH
 from sluicegate.streaming.texts import Texts

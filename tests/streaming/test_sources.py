@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sluicegate.errors import Problem
 from sluicegate.streaming import sources
-from sluicegate.streaming.blocks import Block, CannotRead, SourceRecord
+from sluicegate.streaming.blocks import Block, CannotRead
+from sluicegate.streaming.records import SourceRecord
 from sluicegate.streaming.sources import SourceReader, shares
 
 BATCH = 1_000

@@ -22,10 +22,11 @@ from sluicegate.domain.transaction import Rules
 from sluicegate.operations.metrics import Metrics, Part
 from sluicegate.streaming import router as router_module
 from sluicegate.streaming import told as told_module
-from sluicegate.streaming.blocks import Block, SourceRecord
+from sluicegate.streaming.blocks import Block
 from sluicegate.streaming.decoder import Decoder
 from sluicegate.streaming.figures import RouterFigures
 from sluicegate.streaming.lead import Lead
+from sluicegate.streaming.records import SourceRecord
 from sluicegate.streaming.refusing import DeadLetters
 from sluicegate.streaming.repeats import Repeats
 from sluicegate.streaming.router import Read, Router

@@ -6,7 +6,6 @@ already changes nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -30,25 +29,15 @@ from sluicegate.liaison.dead_letters import (
 from sluicegate.liaison.schema import writing
 from sluicegate.operations.metrics import Metrics
 from sluicegate.settings import Settings
+from sluicegate.streaming.records import SourceRecord, record_of
 from sluicegate.streaming.topics import Topics
 
 AT_ONCE: Final = 200
 POLL_SECONDS: Final = 0.2
 
 
-@dataclass
-class Told:
-    """A message as dead-letter takes it."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-
-
 def take_answers(
-    records: Sequence[Told], engine: Engine, dead_letters: DeadLetters, now: datetime
+    records: Sequence[SourceRecord], engine: Engine, dead_letters: DeadLetters, now: datetime
 ) -> list[MeasureAnswer]:
     """Stores the answers of a batch, then sends on what could not be; those that were new.
 
@@ -92,7 +81,7 @@ def answers_reader(
     dead_letters = KafkaDeadLetters(settings, bootstrap)
 
     def keep(read: Sequence[Message]) -> None:
-        stored = take_answers([_told(each) for each in read], engine, dead_letters, utc_now())
+        stored = take_answers([record_of(each) for each in read], engine, dead_letters, utc_now())
         for answer in stored:
             metrics.counter("sluicegate_desk_answers_total", answer=answer.answer.value).inc()
 
@@ -107,15 +96,4 @@ def answers_reader(
         poll_seconds=POLL_SECONDS,
         options={"fetch.wait.max.ms": 100},
         closing=dead_letters.close,
-    )
-
-
-def _told(message: Message) -> Told:
-    value, key = message.value(), message.key()
-    return Told(
-        message.topic() or "",
-        message.partition() or 0,
-        message.offset() or 0,
-        key,
-        value,
     )

@@ -45,13 +45,27 @@ def read_as(
 
 
 class Record(Protocol):
-    """What is used of a record of kafka-python."""
+    """What is used of a record, whichever client read it."""
 
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
+    @property
+    def topic(self) -> str:
+        """Where it was read."""
+
+    @property
+    def partition(self) -> int:
+        """Of the topic."""
+
+    @property
+    def offset(self) -> int:
+        """In the partition."""
+
+    @property
+    def key(self) -> bytes | None:
+        """None: it has none."""
+
+    @property
+    def value(self) -> bytes | None:
+        """None: it has none."""
 
 
 @dataclass(frozen=True)

@@ -8,27 +8,18 @@ a kernel copies what the records point at (docs/decisions/0031).
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from confluent_kafka import cimpl
 
 from sluicegate.streaming.pointers import given_back, measured, taken
+from sluicegate.streaming.records import SourceRecord
 from sluicegate.streaming.scanner import PADDING
 from sluicegate.streaming.texts import Texts
 
 Ints = npt.NDArray[np.int64]
-
-
-class SourceRecord(NamedTuple):
-    """One record of a source topic, as a dead letter needs it."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,9 +8,9 @@ from confluent_kafka import Message, Producer
 
 from sluicegate.domain.refusal import Refused
 from sluicegate.operations.few_lines import FewLines
-from sluicegate.streaming.blocks import SourceRecord
 from sluicegate.streaming.figures import RouterFigures
 from sluicegate.streaming.producing import hand_over
+from sluicegate.streaming.records import SourceRecord
 from sluicegate.streaming.topics import DEAD_LETTER_BYTES
 
 

@@ -21,11 +21,11 @@ from sluicegate.errors import Problem
 from sluicegate.judging.patterns import version_of
 from sluicegate.memory.accounts import Records
 from sluicegate.settings import Settings
-from sluicegate.streaming.blocks import SourceRecord
 from sluicegate.streaming.flagged import Flagged
 from sluicegate.streaming.identity import topic_identity
 from sluicegate.streaming.legs import RecordType, Source
 from sluicegate.streaming.places import pack_place, unpack_place
+from sluicegate.streaming.records import record_of
 from sluicegate.streaming.refusing import DeadLetters
 from sluicegate.streaming.routing import Chains
 from sluicegate.streaming.stretch import Stretch, StretchReader
@@ -192,7 +192,7 @@ class Told:
         }
         told = read[topic.type](message)
         if isinstance(told, Refused):
-            self._refused.add(_record(topic, message), told)
+            self._refused.add(record_of(message), told)
             return None
         return told
 
@@ -227,11 +227,6 @@ def _read_published(message: Message) -> Records | Refused:
     if message.key() != version.encode():
         return Refused(Refusal.UNKNOWN_VALUE, None, "the key is not the hash of the pattern set")
     return activation_record(version, message.partition() or 0, message.offset() or 0)
-
-
-def _record(topic: _Topic, message: Message) -> SourceRecord:
-    at = message.partition() or 0, message.offset() or 0
-    return SourceRecord(topic.name, *at, message.key(), message.value())
 
 
 def _is_printable(key: bytes) -> bool:
