@@ -23,6 +23,7 @@ from sluicegate.counter.database import mark_sent, unsent_alerts
 from sluicegate.counter.verdict import VERDICTS, Verdict
 from sluicegate.domain.alert import Alert, alert_id, moment_of
 from sluicegate.liaison.database import reason_of
+from sluicegate.operations.background import Background
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.partitioning import partition_of
@@ -84,10 +85,11 @@ def alerts_for(
     ]
 
 
-class Referrals:
+class Referrals(Background):
     """Sends alerts from a thread of its own, and marks those that Kafka has taken."""
 
     def __init__(self, settings: Settings, bootstrap: str, engine: Engine, taken: Counter) -> None:
+        super().__init__("referrals")
         self._engine = engine
         self._topic = Topics.of(settings).stop_payment
         self._partitions = settings.topics.partitions
@@ -101,15 +103,13 @@ class Referrals:
         self._waiting: deque[tuple[str, str, str]] = deque()
         self._taken: list[str] = []
         self._complained_at = float("-inf")
-        self._stop = threading.Event()
         self._due = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="referrals", daemon=True)
 
     def start(self) -> None:
         """Begins with what an earlier run left unsent."""
         self._waiting.extend(unsent_alerts(self._engine))
         self._due.set()
-        self._thread.start()
+        super().start()
 
     def send(self, alerts: Sequence[dict[str, Any]]) -> None:
         """Takes alerts that are in the database; any thread may call."""
@@ -120,7 +120,7 @@ class Referrals:
         """Waits a moment for Kafka; what it does not take now is sent at the next start."""
         self._stop.set()
         self._due.set()
-        self._thread.join()
+        super().stop()
 
     def _run(self) -> None:
         producer = Producer({**self._config, "error_cb": self._complain})

@@ -1,7 +1,6 @@
 """What the desk does by itself: measures expire, clocks run out, supervisors are told."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ from sluicegate.desk.measures import DESK_ITSELF
 from sluicegate.liaison.cases import CaseRow, CaseState, Queue
 from sluicegate.liaison.database import reason_of
 from sluicegate.liaison.schema import writing
+from sluicegate.operations.background import Background
 from sluicegate.operations.metrics import Metrics
 from sluicegate.settings import DeskSettings, Settings
 
@@ -93,7 +93,7 @@ def _note(session: Session, action: str, case_id: str, now: datetime, **details:
     audit.append(session, audit.Act(now, DESK_ITSELF, DESK_ITSELF, action, case_id, details))
 
 
-class Keeper:
+class Keeper(Background):
     """Looks every second, from a thread of its own."""
 
     def __init__(
@@ -104,6 +104,7 @@ class Keeper:
         clock: Callable[[], datetime],
         wake: Callable[[], None],
     ) -> None:
+        super().__init__("keeper")
         self._settings = settings
         self._engine = engine
         self._clock = clock
@@ -116,17 +117,6 @@ class Keeper:
             for state in ("running", "out")
         }
         self._counted_at = -COUNT_SECONDS
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
-
-    def start(self) -> None:
-        """Begins to look."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ends."""
-        self._stop.set()
-        self._thread.join()
 
     def _run(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):

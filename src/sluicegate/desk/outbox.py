@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from sluicegate.desk.clocks import utc_now
 from sluicegate.desk.tables import OutgoingRow
 from sluicegate.liaison.database import reason_of
+from sluicegate.operations.background import Background
 from sluicegate.operations.metrics import Metrics
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import confluent_config
@@ -51,12 +52,13 @@ def unsent(engine: Engine) -> Sequence[OutgoingRow]:
         return list(session.scalars(asked.limit(AT_ONCE)))
 
 
-class Outbox:
+class Outbox(Background):
     """Sends what is unsent, in order, from a thread of its own."""
 
     def __init__(
         self, settings: Settings, bootstrap: str, engine: Engine, metrics: Metrics
     ) -> None:
+        super().__init__("outbox")
         self._engine = engine
         names = Topics.of(settings)
         self._names = {MEASURES: names.measures, DIRECTIVES: names.directives}
@@ -76,12 +78,6 @@ class Outbox:
         """With librdkafka, or taken and not noted yet."""
         self._taken: list[OutgoingRow] = []
         self._due = threading.Event()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
-
-    def start(self) -> None:
-        """Begins to send."""
-        self._thread.start()
 
     def wake(self) -> None:
         """There is something new: any thread may call."""
@@ -91,7 +87,7 @@ class Outbox:
         """Ends; what is unsent is sent at the next start."""
         self._stop.set()
         self._due.set()
-        self._thread.join()
+        super().stop()
 
     def _run(self) -> None:
         producer = Producer({**self._config, "error_cb": lambda _: None})

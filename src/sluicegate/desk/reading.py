@@ -5,7 +5,6 @@ skipped.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from prometheus_client import Counter
 from sqlalchemy.exc import SQLAlchemyError
 
 from sluicegate.liaison.database import reason_of
+from sluicegate.operations.background import Background
 from sluicegate.settings import Settings
 from sluicegate.streaming.clients import confluent_config
 
@@ -25,7 +25,7 @@ Keep = Callable[[Sequence[Message]], None]
 """Makes a batch safe; SQLAlchemyError or (of dead-letter) KafkaError when it cannot now."""
 
 
-class TopicReader:
+class TopicReader(Background):
     """A member of a group of the desk's that hands batches to `keep`; `closing` is called last."""
 
     def __init__(
@@ -58,6 +58,7 @@ class TopicReader:
             options: More settings of librdkafka.
             closing: Called when no more is read.
         """
+        super().__init__(what)
         self._what = what
         self._topic = topic
         self._keep = keep
@@ -75,17 +76,6 @@ class TopicReader:
             "log_level": 2,
             **(options or {}),
         }
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=what, daemon=True)
-
-    def start(self) -> None:
-        """Begins to read."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ends; what is not committed is read at the next start."""
-        self._stop.set()
-        self._thread.join()
 
     def _run(self) -> None:
         consumer = Consumer({**self._config, "error_cb": lambda _: None})
