@@ -36,9 +36,17 @@ def legs_message(
         mine = [leg[1] for leg in legs if leg[0] == source]
         before = (previous or {}).get(source, -1)
         chain += struct.pack("<IIqqq", source, 0, mine[0], mine[-1], before)
-    head = struct.pack("<4sBBHI", b"SLG1", record_type, record_type, len(sources), len(legs))
-    body = b"".join(_leg(*leg) for leg in legs)
-    return head + chain + body
+    head = struct.pack("<4sBBHI4x", b"SLG2", record_type, record_type, len(sources), len(legs))
+    return head + chain + _columns([_leg(*leg) for leg in legs])
+
+
+def _columns(records: list[bytes]) -> bytes:
+    """The records by column, as wide as columns can be."""
+    words = [struct.unpack("<31Q", record) for record in records]
+    columns = b"".join(
+        struct.pack(f"<{len(words)}Q", *column) for column in zip(*words, strict=True)
+    )
+    return bytes(31 * 8) + b"\x08" * 31 + b"\0" + columns if records else b""
 
 
 def _leg(source: int, position: int, side: int, flags: int) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.simulation.bank import legs_message
 
 from sluicegate.errors import Problem
 from sluicegate.memory.row import (
@@ -26,9 +27,12 @@ from sluicegate.memory.words import text_words
 from sluicegate.simulation.formats import read_legs
 from sluicegate.streaming.legs import NOTHING_BEFORE, Batch, Link, RecordType, Source, pack, unpack
 
-HEADER_BYTES = 12
+HEADER_BYTES = 16
 LINK_BYTES = 32
 RECORD_BYTES = 248
+COLUMNS = RECORD_BYTES // 8
+COLUMNS_HEAD = 8 * COLUMNS + 32
+"""Least values, widths, and what fills up to a multiple of 8."""
 RECORDS = (
     ("Legs", LEG),
     ("Profiles", PROFILE),
@@ -74,16 +78,37 @@ def test_what_is_packed_is_unpacked(batch: Batch) -> None:
     assert again.records.tobytes() == batch.records.tobytes()
 
 
+def read_columns(body: bytes, count: int) -> np.ndarray:
+    """Another reading, in the few lines of the page."""
+    least, widths, at = np.frombuffer(body, "<u8", COLUMNS), body[8 * COLUMNS :], COLUMNS_HEAD
+    words = np.empty((count, COLUMNS), "<u8")
+    words[:] = least
+    for width in (8, 4, 2, 1):
+        for column in range(COLUMNS):
+            if widths[column] == width:
+                words[:, column] += np.frombuffer(body, f"<u{width}", count, at)
+                at += width * count
+    assert at == len(body)
+    return words.view(LEG).ravel()
+
+
 @given(batches)
-def test_sizes_are_those_of_the_format(batch: Batch) -> None:
-    parts = HEADER_BYTES + LINK_BYTES * len(batch.links) + RECORD_BYTES * len(batch.records)
-    assert len(packed(batch)) == parts
+def test_records_are_columns_as_narrow_as_they_can_be(batch: Batch) -> None:
+    count, body = len(batch.records), packed(batch)[HEADER_BYTES + LINK_BYTES * len(batch.links) :]
+    if not count:
+        assert body == b""
+        return
+    assert read_columns(body, count).tobytes() == batch.records.tobytes()
+    words = batch.records.view("<u8").reshape(count, COLUMNS)
+    spans = (words.max(axis=0) - words.min(axis=0)).tolist()
+    narrowest = [next(w for w in (0, 1, 2, 4, 8) if span < 256**w) for span in spans]
+    assert list(body[8 * COLUMNS :][:COLUMNS]) == narrowest
 
 
 def test_the_bytes_of_a_record_lie_where_the_format_says() -> None:
     """By hand, field by field: readers in other languages are written from the same table."""
     assert LEG.itemsize == RECORD_BYTES
-    record = a_message()[HEADER_BYTES + 2 * LINK_BYTES :][:RECORD_BYTES]
+    record = read_columns(a_message()[HEADER_BYTES + 2 * LINK_BYTES :], 2).tobytes()
     account, counterparty, transaction = struct.unpack_from("<40s40s64s", record)
     assert account == b"6222020200112233445".ljust(40, b"\0")
     assert counterparty == b"GB29NWBK60161331926819123456789012".ljust(40, b"\0")
@@ -93,9 +118,23 @@ def test_the_bytes_of_a_record_lie_where_the_format_says() -> None:
     assert struct.unpack_from("<16f", record, 184) == (0.0,) * 16
 
 
+def test_columns_may_be_wider_than_they_need_be() -> None:
+    wide = legs_message(1, [(0, 7, -1, 0), (0, 9, -1, 1)])
+    assert unpack(wide).records["position"].tolist() == [7, 9]
+    assert unpack(wide).records["flags"].tolist() == [0, 1]
+
+
+def test_a_width_that_there_is_not_is_a_problem() -> None:
+    message = bytearray(a_message())
+    message[HEADER_BYTES + 2 * LINK_BYTES + 8 * COLUMNS] = 3
+    with pytest.raises(Problem, match="is not a batch of legs"):
+        unpack(bytes(message))
+    assert read_legs(0, 0, bytes(message)) is None
+
+
 def test_the_page_says_what_the_record_is() -> None:
     page = Path("docs/legs-format.md").read_text(encoding="utf-8")
-    for heading in ("Header, 12 bytes", "Links, 32 bytes each"):
+    for heading in ("Header, 16 bytes", "Links, 32 bytes each"):
         assert f"### {heading}\n" in page
     rows = re.findall(r"^\| (\d+) \| (\d+) \| `(\w+)` \|", page, re.MULTILINE)
     expected = []
@@ -113,7 +152,7 @@ def test_the_page_says_what_the_record_is() -> None:
 
 def test_the_header_and_the_links_lie_where_the_format_says() -> None:
     message = a_message()
-    assert struct.unpack_from("<4sBBHI", message) == (b"SLG1", 1, 1, 2, 2)
+    assert struct.unpack_from("<4sBBHI", message) == (b"SLG2", 1, 1, 2, 2)
     assert struct.unpack_from("<IIqqq", message, HEADER_BYTES) == (0, 0, 7, 7, -1)
     assert struct.unpack_from("<IIqqq", message, HEADER_BYTES + LINK_BYTES) == (
         (3, 0, 2**40, 2**40, 6)
@@ -162,8 +201,8 @@ def test_every_message_cut_short_is_a_problem() -> None:
         (None, "shorter than a header"),
         (b"", "shorter than a header"),
         (b'{"id": "T-1", "amount": "1.00"}', "begins with b'{\"id'"),
-        (b"SLG2" + a_message()[4:], "begins with b'SLG2'"),
-        (a_message() + b"\0", "do not hold 2 links and 2 records"),
+        (b"SLG1" + a_message()[4:], "begins with b'SLG1'"),
+        (a_message() + b"\0", "1 bytes too many behind 2 records"),
         (a_message()[:4] + b"\x09" + a_message()[5:], "record type 9 from source 1"),
         (a_message()[:5] + b"\x07" + a_message()[6:], "record type 1 from source 7"),
     ],
@@ -180,7 +219,7 @@ def test_a_foreign_message_is_a_problem_that_says_what_it_is(
 
 @given(st.binary(max_size=600))
 def test_any_bytes_are_a_batch_or_a_problem(octets: bytes) -> None:
-    for value in (octets, b"SLG1" + octets):
+    for value in (octets, b"SLG2" + octets):
         try:
             batch = unpack(value)
         except Problem:

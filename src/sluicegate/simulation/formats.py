@@ -25,7 +25,7 @@ FROM_WORKERS: Final = 2
 NO_ARRIVAL_FOLLOWS: Final = 1
 """Flag of a departure: the money leaves the accounts that are watched."""
 
-_HEADER: Final = struct.Struct("<4sBBHI")
+_HEADER: Final = struct.Struct("<4sBBHI4x")
 _ARRIVALS: Final = 2
 """Behind their records may lie what a fitted model reads of the payers."""
 _LINK: Final = np.dtype(
@@ -75,9 +75,13 @@ def read_legs(log_offset: int, timestamp_ms: int, value: bytes | None) -> LegsMe
         return None
     magic, record_type, _, links, count = _HEADER.unpack_from(value)
     start = _HEADER.size + links * _LINK.itemsize
-    rest = len(value) - start - count * _LEG.itemsize
+    found = _widened(value[start:], count)
+    if magic != b"SLG2" or len(value) < start or found is None:
+        return None
+    body, taken = found
+    rest = len(value) - start - taken
     beside = record_type == _ARRIVALS and count > 0 and rest > 0 and rest % (4 * count) == 0
-    if magic != b"SLG1" or not (rest == 0 or beside):
+    if not (rest == 0 or beside):
         return None
     return LegsMessage(
         log_offset=log_offset,
@@ -85,8 +89,29 @@ def read_legs(log_offset: int, timestamp_ms: int, value: bytes | None) -> LegsMe
         record_type=record_type,
         links=np.frombuffer(value, _LINK, count=links, offset=_HEADER.size),
         count=count,
-        body=value[start : start + count * _LEG.itemsize],
+        body=body,
     )
+
+
+def _widened(octets: bytes, count: int) -> tuple[bytes, int] | None:
+    """The records of columns as rows, and how many bytes they took; None if they are not there."""
+    if not count:
+        return b"", 0
+    words = _LEG.itemsize // 8
+    at = words * 8 + -(-words // 8) * 8
+    if len(octets) < at:
+        return None
+    least, widths = np.frombuffer(octets, "<u8", words), octets[words * 8 : words * 9]
+    if not set(widths) <= {0, 1, 2, 4, 8} or len(octets) < at + sum(widths) * count:
+        return None
+    rows = np.empty((count, words), "<u8")
+    for width in (8, 4, 2, 1, 0):
+        for column in [number for number, each in enumerate(widths) if each == width]:
+            rows[:, column] = least[column]
+            if width:
+                rows[:, column] += np.frombuffer(octets, f"<u{width}", count, at)
+                at += width * count
+    return rows.tobytes(), at
 
 
 def records_of(messages: Sequence[LegsMessage]) -> NDArray[np.void]:

@@ -1,6 +1,6 @@
 """The legs log: batches of records of one type, each naming where its records came from.
 
-One Kafka message is one batch: a header, then its records (docs/legs-format.md). For each
+One Kafka message is one batch: a header, then its records by column (docs/legs-format.md). For each
 source partition in it the header names the first and the last position, and the last position
 sent to this legs partition before, so that the reader drops repeats and refuses holes.
 """
@@ -17,16 +17,17 @@ import numpy.typing as npt
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import Records
 from sluicegate.memory.row import ACTIVATION, DIRECTIVE, LEG, PROFILE
+from sluicegate.streaming.columns import NotColumnsError, narrow, widen
 
-MAGIC: Final = b"SLG1"
+MAGIC: Final = b"SLG2"
 NOTHING_BEFORE: Final = -1
 POSITION_BITS: Final = 16
 """An arrival's position is the offset of its departure's batch, then its index in that batch."""
 INDEX_MASK: Final = (1 << POSITION_BITS) - 1
 MOST_RECORDS: Final = 8_192
-"""In one message: 2.0 MB, half of what the topic takes."""
+"""In one message: at most 2.0 MB, half of what the topic takes."""
 
-_HEADER: Final = struct.Struct("<4sBBHI")
+_HEADER: Final = struct.Struct("<4sBBHI4x")
 _CHAIN: Final = struct.Struct("<IIqqq")
 
 
@@ -105,7 +106,7 @@ def pack(
     chain = b"".join(
         _CHAIN.pack(link.partition, 0, link.first, link.last, link.previous) for link in links
     )
-    return head + chain + records.tobytes() + (b"" if carried is None else carried.tobytes())
+    return head + chain + narrow(records) + (b"" if carried is None else carried.tobytes())
 
 
 def unpack(value: bytes | None) -> Batch:
@@ -122,18 +123,22 @@ def unpack(value: bytes | None) -> Batch:
         raise _strange(f"it begins with {magic!r}, not {MAGIC!r}")
     if batch_type not in set(RecordType) or source not in set(Source):
         raise _strange(f"record type {batch_type} from source {source} is unknown")
-    record = RECORD[RecordType(batch_type)]
-    end = start + count * record.itemsize
-    rest = len(value) - end
-    brings = batch_type == RecordType.ARRIVALS and count and rest > 0
-    if rest != 0 and not (brings and rest % (count * 4) == 0):
-        raise _strange(f"{len(value)} bytes do not hold {link_count} links and {count} records")
+    if len(value) < start:
+        raise _strange(f"{len(value)} bytes do not hold {link_count} links")
     links = tuple(
         Link(partition, first, last, previous)
         for partition, _, first, last, previous in _CHAIN.iter_unpack(value[_HEADER.size : start])
     )
-    records = np.frombuffer(value, record, count, start)
-    carried = np.frombuffer(value, "<f4", offset=end).reshape(count, -1) if brings else None
+    record = RECORD[RecordType(batch_type)]
+    try:
+        records, end = widen(np.frombuffer(value, np.uint8, offset=start), record, count)
+    except NotColumnsError as error:
+        raise _strange(str(error)) from error
+    rest = len(value) - start - end
+    brings = batch_type == RecordType.ARRIVALS and count and rest > 0
+    if rest != 0 and not (brings and rest % (count * 4) == 0):
+        raise _strange(f"{rest} bytes too many behind {count} records")
+    carried = np.frombuffer(value, "<f4", offset=start + end).reshape(count, -1) if brings else None
     return Batch(RecordType(batch_type), Source(source), links, records, carried)
 
 

@@ -9,7 +9,6 @@ SAFE: Final[dict[str, Any]] = {
     "acks": "all",
     "enable.idempotence": True,
     "message.timeout.ms": 0,  # never given up: a broker that is away is waited for
-    "compression.type": "lz4",
 }
 ROOM_SECONDS: Final = 0.05
 FLUSH_TURN_SECONDS: Final = 0.2

@@ -54,7 +54,7 @@ def _fill(
         leg.kind = kind[i]
         leg.flags = outside if payee[i, 0] == 0 else 0
         for p in range(leg.provenance.shape[0]):
-            leg.provenance[p] = np.nan if cash_in else 0.0
+            leg.provenance[p] = np.nan
 
 
 def first_legs(decoded: Decoded, places: Places, rows: Ints) -> Records:

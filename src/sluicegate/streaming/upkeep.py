@@ -141,7 +141,7 @@ class Upkeep:
 
     def _begin(self, kept: _Kept) -> None:
         """Takes the changed rows now; they are written while the stream goes on."""
-        self._outgoing.send_arrivals()  # what the state has sent on goes into the log before it
+        self._outgoing.send_all()  # what the state has sent on goes into the log before it
         now, period = time.monotonic(), self._settings.sweep_seconds
         begins = kept.sweep is None
         sweep = kept.sweep = kept.sweep or Sweep(len(kept.partition.memory), now)

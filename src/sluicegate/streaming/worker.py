@@ -364,15 +364,14 @@ class Worker:
             partition = self.partitions[message.partition() or 0]
             if not self._sets.holds(partition.place.activated):
                 await self._activate(partition)
-            if self._outgoing.is_full:
-                self._outgoing.send_arrivals()
+            self._outgoing.send_due()
             if time.monotonic() - breathed > BREATH_SECONDS:
                 self._outgoing.publish_progress(self.partitions.values())
                 await asyncio.sleep(0)
                 breathed = time.monotonic()
         backlog = self._channel.waiting
         if not backlog:
-            self._outgoing.send_arrivals()
+            self._outgoing.send_all()
         self._outgoing.poll()
         if not backlog or time.monotonic() - self._outgoing.published_at > PROGRESS_SECONDS:
             self._outgoing.publish_progress(self.partitions.values())
@@ -415,6 +414,7 @@ class Worker:
     def _fail(self, error: Exception) -> None:
         """The worker stops with its first error; nothing is applied after it."""
         if not self._stopping.is_set():
+            self._outgoing.send_alerts()  # what was judged before stands
             self._failure = self._failure or error
             if isinstance(error, Gap):
                 self._gaps.found(error)
