@@ -25,6 +25,16 @@ from sluicegate.memory.features import (
     ROUND_MINOR,
     SMALL_MINOR,
 )
+from sluicegate.memory.lanes import (
+    ALL,
+    between,
+    count_of,
+    equal_to,
+    first_since,
+    lowest,
+    since,
+    sum_of,
+)
 from sluicegate.memory.row import (
     BLOCK_DAYS,
     BLOCKS,
@@ -191,10 +201,39 @@ def _knows(row, peer):
     """Whether a leg with this counterparty is remembered, either way."""
     if row.pair_tags[_pair_slot(peer)] == _pair_tag(peer):
         return True
-    for i in range(RING):
-        if row.in_peer[i] == peer or row.out_peer[i] == peer:
-            return True
-    return False
+    return equal_to(row.in_peer, peer) | equal_to(row.out_peer, peer) != 0
+
+
+@_jit
+def _held(count):
+    """The places of a ring that hold one of the `count` legs of its side."""
+    return ALL if count >= RING else (1 << count) - 1
+
+
+@_jit
+def _newest(count, legs):
+    """The places of the newest legs."""
+    chosen = 0
+    for k in range(min(count, legs)):
+        chosen |= 1 << ((count - 1 - k) % RING)
+    return chosen
+
+
+@_jit
+def _not_before(times, second):
+    """The places whose time is not before a second."""
+    return since(times, np.uint32(max(second, 0)))
+
+
+@_jit
+def _distinct(times, peers, named, same, second, with_own):
+    """Counterparties from a second on; this leg's own, at the places `same`, if so asked."""
+    chosen = named & _not_before(times, second)
+    if with_own:
+        chosen &= ~same
+    return count_of(chosen & first_since(peers, times, np.uint32(max(second, 0)))) + np.int64(
+        with_own
+    )
 
 
 @_jit
@@ -204,54 +243,26 @@ def _observe_ring(times, peers, amounts, count, anchor, leg_s, peer, amount, own
     `own` says that this leg belongs to the side. Returns how many earlier legs of the last 24 h
     went the same way with the same counterparty and were small.
     """
-    sum_1h = 0
-    sum_24h = 0
-    count_1h = 0
-    count_24h = 0
-    distinct_1h = 0
-    distinct_8h = 0
-    distinct_24h = 0
-    distinct_10d = 0
-    small = 0
+    held = _held(count)
+    in_1h = held & _not_before(times, anchor - HOUR)
+    in_24h = held & _not_before(times, anchor - DAY)
     own_age = anchor - leg_s if own else TEN_DAYS + 1
-    if own_age <= DAY:
-        sum_24h = amount
-        count_24h = 1
-        if own_age <= HOUR:
-            sum_1h = amount
-            count_1h = 1
-    if peer != 0:
-        distinct_1h = np.int64(own_age <= HOUR)
-        distinct_8h = np.int64(own_age <= EIGHT_HOURS)
-        distinct_24h = np.int64(own_age <= DAY)
-        distinct_10d = np.int64(own_age <= TEN_DAYS)
-    for i in range(min(count, RING)):
-        age = anchor - np.int64(times[i])
-        if age > TEN_DAYS:
-            continue
-        if age <= DAY:
-            sum_24h += amounts[i]
-            count_24h += 1
-            if age <= HOUR:
-                sum_1h += amounts[i]
-                count_1h += 1
-        other = peers[i]
-        if other == 0:
-            continue
-        same = other == peer
-        small += same and age <= DAY and amounts[i] <= SMALL_MINOR
-        nearest = own_age if same else TEN_DAYS + 1  # age of the youngest other leg with it
-        for j in range(i):
-            if peers[j] == other:
-                nearest = min(nearest, anchor - np.int64(times[j]))
-        distinct_1h += age <= HOUR < nearest
-        distinct_8h += age <= EIGHT_HOURS < nearest
-        distinct_24h += age <= DAY < nearest
-        distinct_10d += nearest > TEN_DAYS
+    own_1h, own_24h = np.int64(own_age <= HOUR), np.int64(own_age <= DAY)
+    same = held & equal_to(peers, peer) if peer != 0 else 0
+    named = held & ~equal_to(peers, np.uint32(0))
+    age = own_age if peer != 0 else TEN_DAYS + 1
+    # all of these before anything is written: then the compiler compares the places only once
+    distinct_1h = _distinct(times, peers, named, same, anchor - HOUR, age <= HOUR)
+    distinct_8h = _distinct(times, peers, named, same, anchor - EIGHT_HOURS, age <= EIGHT_HOURS)
+    distinct_24h = _distinct(times, peers, named, same, anchor - DAY, age <= DAY)
+    distinct_10d = _distinct(times, peers, named, same, anchor - TEN_DAYS, age <= TEN_DAYS)
+    small = count_of(same & in_24h & between(amounts, 0, SMALL_MINOR))
+    sum_1h = sum_of(amounts, in_1h) + own_1h * amount
+    sum_24h = sum_of(amounts, in_24h) + own_24h * amount
     f[INFLOW_1H + first] = sum_1h / MINOR
     f[INFLOW_24H + first] = sum_24h / MINOR
-    f[INFLOW_COUNT_1H + first] = count_1h
-    f[INFLOW_COUNT_24H + first] = count_24h
+    f[INFLOW_COUNT_1H + first] = count_of(in_1h) + own_1h
+    f[INFLOW_COUNT_24H + first] = count_of(in_24h) + own_24h
     f[SOURCES_1H + first] = distinct_1h
     f[SOURCES_8H + first] = distinct_8h
     f[SOURCES_24H + first] = distinct_24h
@@ -262,48 +273,30 @@ def _observe_ring(times, peers, amounts, count, anchor, leg_s, peer, amount, own
 @_jit
 def _observe_likeness(times, peers, amounts, count, anchor, leg_s, peer, amount, f):
     """How like the leg is to earlier ones of its side."""
-    pair_sum = amount if peer != 0 and anchor - leg_s <= FIVE_DAYS else 0
-    pair_near = 0
-    similar = 0
-    last_3 = 0
+    held = _held(count)
+    pair = held & equal_to(peers, peer) if peer != 0 else 0
+    pair_sum = sum_of(amounts, pair & _not_before(times, anchor - FIVE_DAYS))
+    if peer != 0 and anchor - leg_s <= FIVE_DAYS:
+        pair_sum += amount
+    near = between(amounts, amount - amount // 20, amount + amount // 20)
+    like = held & between(amounts, amount - amount // 10, amount + amount // 10)
+    in_1h = held & _not_before(times, anchor - HOUR)
     small = np.int64(amount < PROBE_MINOR and anchor - leg_s <= HOUR)
-    for k in range(min(count, RING)):
-        i = (count - 1 - k) % RING
-        age = anchor - np.int64(times[i])
-        off = abs(amounts[i] - amount)
-        if k < 3:
-            last_3 += 10 * off <= amount
-        if age <= DAY:
-            similar += 10 * off <= amount
-        if age <= HOUR:
-            small += amounts[i] < PROBE_MINOR
-        if peer != 0 and peers[i] == peer:
-            if age <= FIVE_DAYS:
-                pair_sum += amounts[i]
-            if age <= SEVEN_DAYS:
-                pair_near += 20 * off <= amount
     f[SAME_PAIR_5D] = pair_sum / MINOR
-    f[SAME_PAIR_NEAR_7D] = pair_near
-    f[SIMILAR_24H] = similar
-    f[SIMILAR_LAST_3] = last_3
-    f[SMALL_LEGS_1H] = small
+    f[SAME_PAIR_NEAR_7D] = count_of(pair & near & _not_before(times, anchor - SEVEN_DAYS))
+    f[SIMILAR_24H] = count_of(like & _not_before(times, anchor - DAY))
+    f[SIMILAR_LAST_3] = count_of(like & _newest(count, 3))
+    f[SMALL_LEGS_1H] = small + count_of(in_1h & between(amounts, 0, PROBE_MINOR - 1))
 
 
 @_jit
 def _observe_burst(row, last, f):
     """What the rings hold of the 10 days up to the latest earlier event."""
-    total = 0
-    legs = 0
-    for i in range(min(np.int64(row.in_count), RING)):
-        if last - np.int64(row.in_time[i]) <= TEN_DAYS:
-            total += row.in_amount[i]
-            legs += 1
-    for i in range(min(np.int64(row.out_count), RING)):
-        if last - np.int64(row.out_time[i]) <= TEN_DAYS:
-            total += row.out_amount[i]
-            legs += 1
+    ins = _held(np.int64(row.in_count)) & _not_before(row.in_time, last - TEN_DAYS)
+    outs = _held(np.int64(row.out_count)) & _not_before(row.out_time, last - TEN_DAYS)
+    total = sum_of(row.in_amount, ins) + sum_of(row.out_amount, outs)
     f[BURST_10D] = total / MINOR
-    f[BURST_LEGS_10D] = legs
+    f[BURST_LEGS_10D] = count_of(ins) + count_of(outs)
 
 
 @_jit
@@ -332,11 +325,11 @@ def _observe_match(times, amounts, count, anchor, amount, f):
 @_jit
 def _returned(row, anchor, peer, amount):
     """Share of an outflow that its payee had paid in 24 h."""
-    total = 0
-    for i in range(min(np.int64(row.in_count), RING)):
-        if row.in_peer[i] == peer and anchor - np.int64(row.in_time[i]) <= DAY:
-            total += row.in_amount[i]
-    return min(total / amount, 1.0) if peer != 0 else NAN
+    if peer == 0:
+        return NAN
+    his = _held(np.int64(row.in_count)) & equal_to(row.in_peer, peer)
+    total = sum_of(row.in_amount, his & _not_before(row.in_time, anchor - DAY))
+    return min(total / amount, 1.0)
 
 
 @_jit
@@ -382,10 +375,11 @@ def _observe_arrived(row, anchor, leg_s, amount, depth, f):
     if anchor - leg_s <= HOUR:
         total_1h = amount
         rest_1h = np.float64(amount)
-    for i in range(min(np.int64(row.in_count), RING)):
-        if anchor - np.int64(row.in_time[i]) <= HOUR:
-            total_1h += row.in_amount[i]
-            rest_1h += np.float64(row.in_rest[i])
+    in_1h = _held(np.int64(row.in_count)) & _not_before(row.in_time, anchor - HOUR)
+    total_1h += sum_of(row.in_amount, in_1h)
+    while in_1h:
+        rest_1h += np.float64(row.in_rest[lowest(in_1h)])
+        in_1h &= in_1h - 1
     f[COVERED_1H] = NAN
     f[COVERED_24H] = NAN
     f[COVERED_3D] = NAN
@@ -534,13 +528,19 @@ def _observe_character(row, anchor_day, leg_day, amount, known, f):
     total = 1
     for d in range(9):
         total += np.int64(row.digits[d])
+    f[BENFORD_CHI] = _benford(row, amount, total) if total >= LEAST_DIGITS else NAN
+
+
+@_jit
+def _benford(row, amount, total):
+    """Chi-squared of the leading digits of `total` amounts, this one included."""
     chi = 0.0
     leading = _leading_digit(amount)
     for d in range(9):
         expected = total * BENFORD[d]
         off = np.int64(row.digits[d]) + (d + 1 == leading) - expected
         chi += off * off / expected
-    f[BENFORD_CHI] = chi if total >= LEAST_DIGITS else NAN
+    return chi
 
 
 @_jit
@@ -624,22 +624,24 @@ def observe(row, leg, offset, f):
     _observe_burst(row, last, f)
 
     log_amount = np.log(amount)
+    # the ring of the leg's own side and the other, chosen here so that the code is there once
     if inflow:
-        _observe_likeness(
-            row.in_time, row.in_peer, row.in_amount, in_count, anchor, leg_s, peer, amount, f
-        )
-        _observe_match(row.out_time, row.out_amount, out_count, anchor, amount, f)
+        times, peers, amounts, count = row.in_time, row.in_peer, row.in_amount, in_count
+        their_times, their_amounts, their_count = row.out_time, row.out_amount, out_count
+        mean, variance = row.in_mean, row.in_variance
+    else:
+        times, peers, amounts, count = row.out_time, row.out_peer, row.out_amount, out_count
+        their_times, their_amounts, their_count = row.in_time, row.in_amount, in_count
+        mean, variance = row.out_mean, row.out_variance
+    _observe_likeness(times, peers, amounts, count, anchor, leg_s, peer, amount, f)
+    _observe_match(their_times, their_amounts, their_count, anchor, amount, f)
+    f[AMOUNT_Z] = _z(mean, variance, count, log_amount)
+    if inflow:
         _observe_arrived(row, anchor, leg_s, amount, f[PAYER_CHAIN_DEPTH], f)
         f[RETURNED_24H] = NAN
-        f[AMOUNT_Z] = _z(row.in_mean, row.in_variance, in_count, log_amount)
     else:
-        _observe_likeness(
-            row.out_time, row.out_peer, row.out_amount, out_count, anchor, leg_s, peer, amount, f
-        )
-        _observe_match(row.in_time, row.in_amount, in_count, anchor, amount, f)
         _pass_on(row, anchor, amount, f)
         f[RETURNED_24H] = _returned(row, anchor, peer, amount)
-        f[AMOUNT_Z] = _z(row.out_mean, row.out_variance, out_count, log_amount)
     _observe_days(row, inflow, anchor_day, leg_day, amount, known, f)
     _observe_blocks(row, inflow, anchor_day, leg_day, peer, amount, known, f)
     _observe_decayed(row, inflow, anchor, leg_s, amount, known, f)
@@ -768,6 +770,8 @@ def _remember_outflow(row, anchor, leg_s, peer, amount):
             take = min(np.float64(row.in_rest[i]), left)
             left -= take
             row.in_rest[i] -= take
+            if left <= 0:
+                break
     i = np.int64(row.out_count) % RING
     row.out_time[i] = leg_s
     row.out_peer[i] = peer

@@ -31,6 +31,9 @@ KNOWN_PAIR: Final = 0.3
 MOST_LEGS: Final = 4.0
 """From more inflows than this some sum matches nearly any amount."""
 
+UNUSED_BY: Final = BINS - 1.0 - 6.0 * np.log2(np.maximum(np.arange(2_048), 1))
+"""How unused an account is, by its outflows; with more than these not at all."""
+
 COVERED, DEPTH, MATCH, RETURNED, AMOUNT_OUT, ALIKE_OUT, REPEATED, BURST_OUT, UNUSED = range(9)
 AMOUNT_IN, ALIKE_IN, BURST_IN = range(9, 12)
 IDEAS_OUT: Final = 12
@@ -118,7 +121,7 @@ def _observe_departure(population, f, learns):
     stranger = 1.0 if f[PAIR_NEW] > 0 else KNOWN_PAIR
     matched = 50.0 * (1.0 - f[GAP]) if f[GAP_LEGS] <= MOST_LEGS else 0.0
     burst = _burst(f[TARGETS_24H], f[OUT_24H], f[OUT_30D], f[AGE_DAYS])
-    unused = BINS - 1.0 - 6.0 * np.log2(f[OUTFLOW_COUNT])
+    unused = UNUSED_BY[np.int64(min(f[OUTFLOW_COUNT], 2_047.0))]
     f[MULE] = stranger * (
         _sign(population, COVERED, _bin(16.0 * f[COVERED_1H]), learns)
         + _sign(population, DEPTH, _bin(f[CHAIN_DEPTH]), learns)

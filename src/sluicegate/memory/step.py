@@ -107,6 +107,14 @@ def _fetch_row(rows, row):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def _is_of(row, account):
+    same = True
+    for w in range(account.shape[0]):
+        same &= row.account[w] == account[w]
+    return same
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _find(rows, slots, account):
     """Row of an account, or -1 - slot where it would go."""
     mask = slots.shape[0] - 1
@@ -118,14 +126,7 @@ def _find(rows, slots, account):
             return -1 - at
         if entry >> np.uint64(32) == tag:
             row = np.int64(entry & np.uint64(0xFFFFFFFF)) - 1
-            known = rows[row].account
-            if (
-                known[0] == account[0]
-                and known[1] == account[1]
-                and known[2] == account[2]
-                and known[3] == account[3]
-                and known[4] == account[4]
-            ):
+            if _is_of(rows[row], account):
                 return row
         at = (at + 1) & mask
 
@@ -141,6 +142,27 @@ def _find_or_add(rows, slots, meta, account):
     for w in range(account.shape[0]):
         rows[row].account[w] = account[w]
     return row
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def _find_or_add_all(rows, slots, meta, legs, found):
+    """The row of each leg's account.
+
+    In three passes, so that slots and rows come from memory while others are looked at: where the
+    search begins, the row it would most likely end with, and whether it is the account's.
+    """
+    count, mask = legs.shape[0], slots.shape[0] - 1
+    for i in range(count):
+        found[i] = np.int64(fingerprint(legs[i].account))
+        _prefetch(slots, found[i] & mask, 0)
+    for i in range(count):
+        entry = slots[found[i] & mask]
+        is_likely = entry >> np.uint64(32) == np.uint64(found[i])
+        found[i] = np.int64(entry & np.uint64(0xFFFFFFFF)) - 1 if is_likely else -1
+        _prefetch(rows, max(found[i], 0), 0)
+    for i in range(count):
+        if found[i] < 0 or not _is_of(rows[found[i]], legs[i].account):
+            found[i] = _find_or_add(rows, slots, meta, legs[i].account)
 
 
 @nb.njit(nt.int64[::1](_rows, _u8, _accounts_read), cache=True, nogil=True)
@@ -298,8 +320,7 @@ def step_legs(
     sent = 0
     hit = 0
     count = legs.shape[0]
-    for i in range(count):
-        found[i] = _find_or_add(rows, slots, meta, legs[i].account)
+    _find_or_add_all(rows, slots, meta, legs, found)
     for i in range(count):
         if i + LOOK_AHEAD < count:
             _fetch_row(rows, found[i + LOOK_AHEAD])

@@ -83,6 +83,9 @@ log.cleaner.dedupe.buffer.size=16777216
 # after a hard death the node waits this long for its own former self to be declared dead
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
+# as the system grows them: with the default of 100 KiB a message of 1 MB is ten rounds of waiting
+socket.send.buffer.bytes=-1
+socket.receive.buffer.bytes=-1
 num.network.threads=2
 num.io.threads=4
 """
