@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TABLE = "accounts"
-PROGRESS_SECONDS = 0.01
-"""How often the place is published while there is work; the router's lead hangs on it."""
+PROGRESS_SECONDS = 0.02
+"""How often the place is published at most; the router's lead hangs on it."""
 BREATH_SECONDS = 0.05
 """How long judging goes on before the event loop, which sends Faust's heartbeats, has its turn."""
 IDLE_SECONDS = 1.0
@@ -75,6 +75,7 @@ class Worker:
         self._asked_to_stop_at: float | None = None
         self._rebalances = 0
         self._assigned_at = time.monotonic()
+        self._publishing: asyncio.TimerHandle | None = None
         self._figures = WorkerFigures(metrics, settings.metrics.max_lag_seconds)
         self._figures.judges_by(self._sets.configured.pattern_set)
         self._gaps = Gaps(
@@ -373,10 +374,23 @@ class Worker:
         if not backlog:
             self._outgoing.send_all()
         self._outgoing.poll()
-        if not backlog or time.monotonic() - self._outgoing.published_at > PROGRESS_SECONDS:
-            self._outgoing.publish_progress(self.partitions.values())
+        self._publish_soon()
         self._figures.turn(time.monotonic() - started)
         self._upkeep.take_due({message.partition() or 0 for message in messages})
+
+    def _publish_soon(self) -> None:
+        """Says where the partitions stand, now or as soon as it was not said just before."""
+        wait = self._outgoing.published_at + PROGRESS_SECONDS - time.monotonic()
+        if wait <= 0:
+            self._publish()
+        elif self._publishing is None and self._loop is not None:
+            self._publishing = self._loop.call_later(wait, self._publish)
+
+    def _publish(self) -> None:
+        if self._publishing is not None:
+            self._publishing.cancel()
+            self._publishing = None
+        self._outgoing.publish_progress(self.partitions.values())
 
     def _apply(self, message: Message) -> None:
         """Judges and remembers one message; whatever goes wrong names its place in the log."""
