@@ -70,13 +70,13 @@ def _settled(value, rule):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _walk(nodes, tree, read, base, at):
+def _walk(nodes, tree, read, base, at, there):
     """Takes the legs of a block, whose columns begin at `base`, to their leaves."""
     root = np.uint64(tree.node)
-    for lane in range(LANES):
+    for lane in range(there):
         at[lane] = root
     for _ in range(tree.depth):
-        for lane in range(LANES):
+        for lane in range(there):
             node = nodes[at[lane]]
             value = read[base[lane] + np.uint64(node.column)]
             right = np.uint64(0) if value <= node.threshold else np.uint64(1)
@@ -106,10 +106,10 @@ def _odds(nodes, trees, worth, columns, rest, boosters, inputs, least, read, lan
             last = min(first + ROUND, trees.shape[0])
             for block in range(0, left, LANES):
                 there = min(LANES, left - block)
-                for lane in range(LANES):
-                    base[lane] = np.uint64(asked[block + min(lane, there - 1)] * width)
+                for lane in range(there):
+                    base[lane] = np.uint64(asked[block + lane] * width)
                 for t in range(first, last):
-                    _walk(nodes, trees[t], read, base, at)
+                    _walk(nodes, trees[t], read, base, at, there)
                     for lane in range(there):
                         said[start + asked[block + lane]] += worth[at[lane]]
             still = 0
