@@ -26,7 +26,7 @@ from sluicegate.settings import Settings
 
 WARM_UP = 1_000_000
 TRANSACTIONS = 2_500_000
-AFTER_SECONDS = 5.0
+AFTER_SECONDS = 9.0
 """From the start of the processes until they are in the backlog."""
 SECONDS = 8
 PER_SECOND = 200

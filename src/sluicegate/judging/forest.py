@@ -32,6 +32,8 @@ SPLIT: Final = np.dtype(
 )
 """Of a tree as LightGBM writes it; a child below 0 is the leaf ~child."""
 RULE_BITS: Final = 4
+MOST_NODES: Final = 1 << 15
+"""Of a tree, leaves and all."""
 DEFAULT_LEFT: Final = 2
 MISSING_ZERO: Final = 4
 MISSING_NAN: Final = 8
@@ -285,6 +287,8 @@ def _by_level(splits: npt.NDArray[np.void]) -> tuple[Ints, list[int], int]:
     for at, met in enumerate(order):
         lefts.append(at if met < 0 else len(order))
         if met >= 0:
+            if len(order) >= MOST_NODES:
+                raise ValueError("a tree goes round in circles, or is larger than any that we fit")
             order += children[met]
             levels += 2 * [levels[at] + 1]
     return np.array(order), lefts, max(levels)
