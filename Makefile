@@ -1,7 +1,7 @@
 # Needs Python 3.11 to 3.13 and make; everything else is fetched into .venv and the user's cache.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-desk test-monitoring check bench bench-full bench-counter \
-        bench-desk bench-peer torture fuzz
+        bench-desk bench-flame bench-peer torture fuzz
 BIN := .venv/bin
 
 # A recipe ends in exec, so that Ctrl-C reaches the program itself and make adds nothing to it.
@@ -21,6 +21,7 @@ help:
 	@echo '             KILL=1 kills one of two workers meanwhile'
 	@echo 'make bench-full   also by accounts (10,000 to 10,000,000), patterns and workers'
 	@echo 'make bench-peer   plain Faust and Quix Streams on the same stream, side by side'
+	@echo 'make bench-flame  flame graphs of worker and router in a backlog'
 	@echo 'make bench-desk  100,000 open cases, 50 officers, 50 live streams; REPORT=file.json FOR=60'
 	@echo 'make torture kill, stop and freeze the parts and the broker, and prove all exact;'
 	@echo '             KILLS=100 SEED=1 REPORT=torture.json'
@@ -59,6 +60,9 @@ bench: setup
 
 bench-peer: setup
 	@exec $(BIN)/python benchmarks/peers/compare.py
+
+bench-flame: setup
+	@exec $(BIN)/python benchmarks/flame.py
 
 bench-full: setup
 	@exec $(BIN)/sluicegate bench --full $(if $(REPORT),--report '$(REPORT)')

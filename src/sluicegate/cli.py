@@ -415,6 +415,9 @@ def bench(
     metrics: Annotated[
         bool, typer.Option("--metrics", help="What the figures cost the worker.")
     ] = False,
+    model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also with this model judging.")
+    ] = None,
 ) -> None:
     """Measure throughput, latency and memory of the pipeline on this machine."""
     if metrics:
@@ -434,7 +437,7 @@ def bench(
         return
     from sluicegate.operations.bench import run_bench
 
-    run_bench(settings_of(context), report=report, short=short, full=full)
+    run_bench(settings_of(context), report=report, short=short, full=full, model=model)
 
 
 @app.command(epilog="Example: [bold]sluicegate torture --kills 100 --seed 1[/bold]")

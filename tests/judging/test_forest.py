@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -91,6 +93,12 @@ def test_boosters_without_a_split_say_their_one_number() -> None:
 @pytest.mark.parametrize("text", ["", "no trees", "max_feature_idx=1\nTree=0\nnum_leaves=2\n"])
 def test_what_is_no_model_is_refused(text: str) -> None:
     with pytest.raises((ValueError, KeyError)):
+        Forest.of([text])
+
+
+def test_a_tree_that_leads_back_to_its_root_is_refused() -> None:
+    text = re.sub(r"left_child=\S+", "left_child=0", TEXTS[0], count=1)
+    with pytest.raises(ValueError, match="goes round in circles"):
         Forest.of([text])
 
 

@@ -88,11 +88,15 @@ class Head:
 
     def scores(self, inputs: Singles, there: Bools, least: float = 0.0) -> Floats:
         """`[n]` in [0, 1]; NaN where there is no such side, below `least` perhaps 0 instead."""
+        found = np.full(len(inputs), np.nan)
+        found[there] = self.given(inputs[there], least)
+        return found
+
+    def given(self, inputs: Singles, least: float = 0.0) -> Floats:
+        """The same, of legs that all have this side."""
         slope, intercept = self.line or (1.0, 0.0)
         odds = (float(log_odds(np.array(least))) - intercept) / slope if least else -np.inf
-        found = np.full(len(inputs), np.nan)
-        found[there] = logistic(self.forest.odds(inputs[there], odds), slope, intercept)
-        return found
+        return logistic(self.forest.odds(inputs, odds), slope, intercept)
 
 
 @dataclass(frozen=True)

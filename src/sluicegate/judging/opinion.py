@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from sluicegate.domain.alert import Reason
 from sluicegate.errors import Problem
+from sluicegate.judging.forest import take_inputs
 from sluicegate.judging.model import SIDES, Model
-from sluicegate.judging.model_inputs import CARRIED, OWN, Rows, Singles
+from sluicegate.judging.model_inputs import CARRIED, OWN, PAYER_PAST, Ints, Singles
 from sluicegate.memory.accounts import AccountMemory, Floats, Records, Scorer, Stepped
 from sluicegate.memory.past_scores import LEAST_REMEMBERED
 from sluicegate.memory.row import DEPARTURE, FLAG_OUTSIDE
@@ -22,6 +23,8 @@ from sluicegate.memory.row import DEPARTURE, FLAG_OUTSIDE
 LEAST_SAID: Final = 0.05
 """A lower probability is no reason to suspect anything, and adds nothing to a score."""
 EVERY_LEG: Final = -1.0
+_OWN: Final = len(OWN)
+_PAST: Final = len(PAYER_PAST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,31 +83,31 @@ def step(
     stepped = memory.step(legs, every, partition=partition, log_offset=log_offset)
     model = scorer.model
     departs = legs["side"] == DEPARTURE
-    own = stepped.hit_features[:, OWN].astype(np.float32)
-    rows = _rows(own, departs, carried)
-    seen = memory.follow_said(legs, _first(model, rows))
-    brought = np.full((len(legs), seen.shape[1]), np.nan, np.float32)
-    if carried is not None:
-        brought[:] = carried[:, len(OWN) :]
-    leaving = np.hstack([rows.payer, seen])
-    coming = np.hstack([rows.payer, rows.payee, brought, seen])
-    said = model.second["arrival"].scores(coming, rows.arrives, scorer.least_said)
-    said[departs] = model.second["departure"].scores(leaving, departs, scorer.least_said)[departs]
+    leaves, comes = np.flatnonzero(departs), np.flatnonzero(~departs)
+    leaving, coming = _inputs(stepped.hit_features, leaves, comes, carried)
+    first, scores = model.first, np.empty(len(legs))
+    scores[leaves] = first["departure"].given(leaving[:, :_OWN], LEAST_REMEMBERED)
+    scores[comes] = first["arrival"].given(coming[:, : 2 * _OWN], LEAST_REMEMBERED)
+    seen = memory.follow_said(legs, scores)
+    leaving[:, _OWN:] = seen[leaves]
+    coming[:, 2 * _OWN + _PAST :] = seen[comes]
+    said = np.empty(len(legs))
+    said[leaves] = model.second["departure"].given(leaving, scorer.least_said)
+    said[comes] = model.second["arrival"].given(coming, scorer.least_said)
     said[said < LEAST_SAID] = 0.0
     scores = joined(stepped.scores, said)
     hits = np.flatnonzero(~(scores < scorer.threshold))
-    sends = departs & (legs["flags"] & FLAG_OUTSIDE == 0)
     hit_departs = departs[hits]
+    hit_leaving = leaving[np.searchsorted(leaves, hits[hit_departs])]
+    hit_coming = coming[np.searchsorted(comes, hits[~hit_departs])]
     return replace(
         stepped,
         scores=scores,
         hits=hits,
         hit_features=stepped.hit_features[hits],
         hit_strengths=stepped.hit_strengths[hits],
-        carried=leaving[sends],
-        opinion=Opinion(
-            model, said[hits], hit_departs, leaving[hits[hit_departs]], coming[hits[~hit_departs]]
-        ),
+        carried=leaving[legs["flags"][leaves] & FLAG_OUTSIDE == 0],
+        opinion=Opinion(model, said[hits], hit_departs, hit_leaving, hit_coming),
     )
 
 
@@ -114,16 +117,18 @@ def joined(by_patterns: Floats, by_model: Floats) -> Floats:
     return 1.0 - (1.0 - by_patterns) * (1.0 - heard)
 
 
-def _rows(own: Singles, departs: npt.NDArray[np.bool_], carried: Singles | None) -> Rows:
-    """Both sides of each leg as far as they are known: of a departure the payer's alone."""
-    payer = np.full_like(own, np.nan) if carried is None else carried[:, : len(OWN)].copy()
-    payer[departs] = own[departs]
-    return Rows(payer, own, departs, ~departs)
+def _inputs(
+    features: Floats, leaves: Ints, comes: Ints, carried: Singles | None
+) -> tuple[Singles, Singles]:
+    """What the heads read of departures and of arrivals, but for the past of their own accounts.
 
-
-def _first(model: Model, rows: Rows) -> Floats:
-    first = model.first
-    coming = np.hstack([rows.payer, rows.payee])
-    scores = first["arrival"].scores(coming, rows.arrives, LEAST_REMEMBERED)
-    leaving = first["departure"].scores(rows.payer, rows.departs, LEAST_REMEMBERED)
-    return np.where(rows.departs, leaving, scores)
+    Of a departure the payer alone is known.
+    """
+    leaving = np.empty((len(leaves), CARRIED), np.float32)
+    coming = np.full((len(comes), 2 * CARRIED), np.nan, np.float32)
+    take_inputs(features, leaves, OWN, leaving)
+    take_inputs(features, comes, OWN, coming[:, _OWN:])
+    if carried is not None:
+        coming[:, :_OWN] = carried[comes, :_OWN]
+        coming[:, 2 * _OWN : 2 * _OWN + _PAST] = carried[comes, _OWN:]
+    return leaving, coming

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sluicegate.memory.accounts import AccountMemory
+from sluicegate.operations.bench_model import small_model, with_model
 from sluicegate.operations.bench_runs import (
     ACCOUNTS,
     Alerts,
@@ -63,11 +64,19 @@ class _Measured:
     more: Json
 
 
-def run_bench(settings: Settings, *, report: Path | None, short: bool, full: bool = False) -> None:
+def run_bench(
+    settings: Settings,
+    *,
+    report: Path | None,
+    short: bool,
+    full: bool = False,
+    model: Path | None = None,
+) -> None:
     """Measures, prints a table and writes the JSON report (default: docs/benchmarks/<day>.json).
 
     `short` runs everything once on half of the backlog; `full` adds how the cost grows with
-    accounts, patterns and workers, and draws it beside the report.
+    accounts, patterns and workers, and draws it beside the report. With `model`, and in `full` with
+    one that is fitted for it, the backlog is passed with the model judging, too.
 
     Raises:
         Problem: a part stopped, or nothing went on.
@@ -94,6 +103,11 @@ def run_bench(settings: Settings, *, report: Path | None, short: bool, full: boo
             console.print(f"live at {FAST_RATE:,} a second")
             fast = bench.live("fast-", FAST_RATE, 20, more_alerts=False)
         more = _scaling(settings, bench, out, console) if full else {}
+        if full or model is not None:
+            console.print("passes the backlog with a model beside the patterns")
+            fitted = model or small_model(settings, folder)
+            runs = 1 if short else 3
+            more["with_model"] = with_model(bench, fitted, transactions, runs, console.print)
     console.print("scores the same stream in strict order of time, and times its stages")
     memory = AccountMemory(2 * ACCOUNTS)
     in_order = strict_order_alerts(settings, memory, transactions)
@@ -223,6 +237,10 @@ def _table(result: Json) -> Table:
         },
         "start to first judged leg": f"{result['start_seconds']} s",
     }
+    if "with_model" in result:
+        found = result["with_model"]
+        cpu = ", ".join(f"{name} {us}" for name, us in found["cpu_us_per_tx"].items())
+        rows["with a model"] = f"{found['throughput_tx_s']:,} tx/s, CPU {cpu} us"
     for name, value in rows.items():
         table.add_row(name, value)
     return table

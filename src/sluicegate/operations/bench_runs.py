@@ -74,14 +74,23 @@ class Bench:
         self._broker = broker
         self._folder = folder
 
-    def catch_up(self, prefix: str, transactions: int, workers: int = 1) -> Catch:
-        """Lets router and workers pass a backlog that lies in the topic already."""
+    def catch_up(
+        self,
+        prefix: str,
+        transactions: int,
+        workers: int = 1,
+        extra: Mapping[str, str] | None = None,
+    ) -> Catch:
+        """Lets router and workers pass a backlog that lies in the topic already.
+
+        `extra` is added to their environment.
+        """
         topics = self.prepare(prefix)
         self._fill(topics, transactions)
         spawned = time.monotonic()
         names = ["worker", *(f"worker:w{number}" for number in range(1, workers)), "router"]
         with (
-            self.parts(prefix, names=names) as parts,
+            self.parts(prefix, names=names, extra=extra) as parts,
             _watching(self._broker, topics, self._settings) as seen,
         ):
             pids = {**{name: part.pid for name, part in parts.items()}, "broker": self._broker.pid}

@@ -79,9 +79,8 @@ def read_legs(log_offset: int, timestamp_ms: int, value: bytes | None) -> LegsMe
     if magic != b"SLG2" or len(value) < start or found is None:
         return None
     body, taken = found
-    rest = len(value) - start - taken
-    beside = record_type == _ARRIVALS and count > 0 and rest > 0 and rest % (4 * count) == 0
-    if not (rest == 0 or beside):
+    rest = value[start + taken :]
+    if rest and (record_type != _ARRIVALS or len(rest) != _brought_size(rest, count)):
         return None
     return LegsMessage(
         log_offset=log_offset,
@@ -91,6 +90,16 @@ def read_legs(log_offset: int, timestamp_ms: int, value: bytes | None) -> LegsMe
         count=count,
         body=body,
     )
+
+
+def _brought_size(octets: bytes, count: int) -> int:
+    """How many bytes what arrivals bring for a model should take; -1 where that cannot be said."""
+    columns = int.from_bytes(octets[:4], "little")
+    if not count or len(octets) < 8 + 4 * columns:
+        return -1
+    kinds: list[int] = np.frombuffer(octets, "<u4", columns, 8).tolist()
+    each = {0: 4 * count, 1: 0}  # too many values, or one; else a byte a record
+    return 8 + 4 * columns + sum(4 * kind + each.get(kind, count) for kind in kinds)
 
 
 def _widened(octets: bytes, count: int) -> tuple[bytes, int] | None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import Records
 from sluicegate.memory.row import ACTIVATION, DIRECTIVE, LEG, PROFILE
+from sluicegate.streaming.brought import NotBroughtError, lengthen, shorten
 from sluicegate.streaming.columns import NotColumnsError, narrow, widen
 
 MAGIC: Final = b"SLG2"
@@ -106,7 +107,7 @@ def pack(
     chain = b"".join(
         _CHAIN.pack(link.partition, 0, link.first, link.last, link.previous) for link in links
     )
-    return head + chain + narrow(records) + (b"" if carried is None else carried.tobytes())
+    return head + chain + narrow(records) + (b"" if carried is None else shorten(carried))
 
 
 def unpack(value: bytes | None) -> Batch:
@@ -134,11 +135,15 @@ def unpack(value: bytes | None) -> Batch:
         records, end = widen(np.frombuffer(value, np.uint8, offset=start), record, count)
     except NotColumnsError as error:
         raise _strange(str(error)) from error
-    rest = len(value) - start - end
-    brings = batch_type == RecordType.ARRIVALS and count and rest > 0
-    if rest != 0 and not (brings and rest % (count * 4) == 0):
-        raise _strange(f"{rest} bytes too many behind {count} records")
-    carried = np.frombuffer(value, "<f4", offset=start + end).reshape(count, -1) if brings else None
+    rest = value[start + end :]
+    carried = None
+    if len(rest) and not (batch_type == RecordType.ARRIVALS and count):
+        raise _strange(f"{len(rest)} bytes too many behind {count} records")
+    if len(rest):
+        try:
+            carried = lengthen(rest, count)
+        except NotBroughtError as error:
+            raise _strange(str(error)) from error
     return Batch(RecordType(batch_type), Source(source), links, records, carried)
 
 
