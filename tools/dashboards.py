@@ -177,6 +177,12 @@ PIPELINE: Final = (
         "检查点用时", "Checkpoints take", "s", *_quantiles("sluicegate_worker_checkpoint_seconds")
     ),
     _lines(
+        "检查点停顿",
+        "Checkpoints hold the stream up",
+        "s",
+        *_quantiles("sluicegate_worker_checkpoint_pause_seconds"),
+    ),
+    _lines(
         "检查点写入",
         "Checkpoints write",
         "Bps",

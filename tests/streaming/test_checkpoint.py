@@ -28,9 +28,9 @@ from sluicegate.streaming.routing import Places, first_legs
 from sluicegate.streaming.topics import BATCH_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from sluicegate.memory.accounts import Records
+    from sluicegate.memory.taken import Taken
 
 A, B = b"A" * 16, b"B" * 16
 
@@ -236,7 +236,7 @@ def test_every_chunk_cut_short_is_refused() -> None:
 class Twos(AccountMemory):
     """Gives its changed rows two at a time, so that small checkpoints have several chunks."""
 
-    def take_dirty(self, most: int) -> Iterator[Records]:
+    def take_dirty(self, most: int) -> Taken:
         del most
         return super().take_dirty(2)
 

@@ -1,7 +1,7 @@
 """Account memory: the rows of one partition, an index by account, and what changed."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,7 @@ from sluicegate.memory.directive_table import DirectiveTable, sorted_bytes
 from sluicegate.memory.features import FEATURE_COUNT
 from sluicegate.memory.past_scores import PAST, Singles, follow_accounts
 from sluicegate.memory.population import POPULATION
-from sluicegate.memory.row import DEPARTURE, FLAG_OUTSIDE, LEG, ROW, opaque
+from sluicegate.memory.row import DEPARTURE, FLAG_OUTSIDE, LEG, ROW
 from sluicegate.memory.step import (
     META,
     find_or_add,
@@ -26,6 +26,7 @@ from sluicegate.memory.step import (
     step_legs,
     step_transactions,
 )
+from sluicegate.memory.taken import Taken
 from sluicegate.memory.words import Words, words_bytes
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ class AccountMemory:
         self.population: Records = np.zeros(1, POPULATION)
         self._slots = np.zeros(_FIRST_SLOTS, np.uint64)
         self._meta = np.zeros(META, np.int64)
+        self._taken: Taken | None = None
+        """Rows that are being copied as they were; None when none waits."""
 
     def __len__(self) -> int:
         """Number of accounts remembered."""
@@ -154,7 +157,7 @@ class AccountMemory:
                 has been changed then.
         """
         self._validate(legs)
-        self._make_room(legs["account"])
+        self._before(legs["account"])
         n = len(legs)
         arrivals: Records = np.zeros(n, LEG)
         scores = np.empty(n)
@@ -183,7 +186,7 @@ class AccountMemory:
         """
         self._validate(legs)
         followed = (legs["side"] == DEPARTURE) & (legs["flags"] & FLAG_OUTSIDE == 0)
-        self._make_room(legs["account"], legs["counterparty"][followed])
+        self._before(legs["account"], legs["counterparty"][followed])
         n = len(legs)
         payer_scores, payee_scores = np.empty(n), np.empty(n)
         hits, sides = np.empty(2 * n, np.int64), np.empty(2 * n, np.int8)
@@ -229,7 +232,7 @@ class AccountMemory:
         Raises:
             Problem: no room for more accounts; nothing has been changed then.
         """
-        self._make_room(profiles["account"])
+        self._before(profiles["account"])
         learn_profiles(*self._state(), profiles)
 
     def direct(self, directives: Records) -> None:
@@ -238,7 +241,7 @@ class AccountMemory:
         Raises:
             Problem: as `learn`.
         """
-        self._make_room(directives["account"])
+        self._before(directives["account"])
         found = np.empty(len(directives), np.int64)
         find_or_add(*self._state(), np.ascontiguousarray(directives["account"]), found)
         for record, row in zip(directives, found.tolist(), strict=True):
@@ -254,13 +257,24 @@ class AccountMemory:
         number = self._number_of(account)
         return self.directives.of(number) if number >= 0 else self.directives.records[:0]
 
-    def take_dirty(self, most: int) -> Iterator[Records]:
-        """Copies of the rows changed since the last take, `most` at a time; marks them clean."""
-        changed = np.flatnonzero(self._dirty[: len(self)])
-        self._dirty[changed] = 0
-        self._swept[changed] = 1
-        for start in range(0, len(changed), most):
-            yield opaque(self._rows)[changed[start : start + most]].view(ROW)
+    def take_dirty(self, most: int) -> Taken:
+        """The rows changed since the last take, as they are now, `most` at a time.
+
+        They count as clean. They are copied by `copy_taken`, when they are asked for, or before
+        they change.
+        """
+        while not self.copy_taken(most):
+            pass
+        waiting, self._dirty = self._dirty[: len(self)], np.zeros(self.capacity, np.uint8)
+        self._swept[: len(self)] |= waiting
+        self._taken = Taken(self._rows, waiting, most)
+        return self._taken
+
+    def copy_taken(self, most: int) -> bool:
+        """Copies up to so many more of the rows and directives taken; whether all are copied."""
+        if self._taken is not None and self._taken.copy(most):
+            self._taken = None
+        return self._taken is None and self.directives.copy_taken(most)
 
     @property
     def changed(self) -> int:
@@ -279,7 +293,7 @@ class AccountMemory:
 
     def put(self, rows: Records) -> None:
         """Writes checkpointed rows over what is held of their accounts."""
-        self._make_room(rows["account"])
+        self._before(rows["account"])
         put_rows(*self._state(), rows)
 
     def put_directives(self, directives: Records) -> None:
@@ -326,6 +340,14 @@ class AccountMemory:
                 f"time {legs[bad]['occurred_at_ms']}",
                 "the log was written by something else than the router or a worker",
             )
+
+    def _before(self, *accounts: Words) -> None:
+        """Makes ready for changes to these accounts, some of which may be new."""
+        self._make_room(*accounts)
+        if self._taken is not None:
+            for each in accounts:
+                found = find_rows(self._rows, self._slots, np.ascontiguousarray(each))
+                self._taken.keep(found)
 
     def _make_room(self, *accounts: Words) -> None:
         needed = len(self) + sum(map(len, accounts))

@@ -1,12 +1,13 @@
 """The directives of one partition, chained by account for the kernel."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from sluicegate.memory.row import DIRECTIVE
+from sluicegate.memory.taken import Taken
 
 Records = npt.NDArray[np.void]
 
@@ -26,7 +27,9 @@ class DirectiveTable:
         self.nexts = np.zeros(_FIRST, np.int32)
         self.slots: Records = np.zeros(_FIRST, DIRECTIVE)
         self._index: dict[bytes, int] = {}
-        self._dirty: set[int] = set()
+        self._dirty = np.zeros(_FIRST, np.uint8)
+        self._taken: Taken | None = None
+        """Directives that are being copied as they were; None when none waits."""
 
     def __len__(self) -> int:
         """Number of directives held."""
@@ -57,8 +60,10 @@ class DirectiveTable:
                 self._grow()
             self.nexts[index] = self.heads[row]
             self.heads[row] = index + 1
+        if self._taken is not None:
+            self._taken.keep(np.array([index], np.int64))
         self.slots[index] = record
-        self._dirty.add(index)
+        self._dirty[index] = 1
 
     def of(self, row: int) -> Records:
         """Copies of the directives of the account in this row, in order of first appearance."""
@@ -71,22 +76,30 @@ class DirectiveTable:
 
     def clean(self) -> None:
         """Counts nothing as changed: all of it is in the changelog."""
-        self._dirty.clear()
+        self._dirty[:] = 0
 
     def mark(self) -> None:
         """Counts all as changed."""
-        self._dirty.update(range(len(self)))
+        self._dirty[: len(self)] = 1
 
-    def take_dirty(self, most: int) -> Iterator[Records]:
-        """Copies of what changed since the last take, `most` at a time; marks it clean."""
-        changed = np.array(sorted(self._dirty), np.int64)
-        self._dirty.clear()
-        for start in range(0, len(changed), most):
-            yield self.slots[changed[start : start + most]]
+    def take_dirty(self, most: int) -> Taken:
+        """What changed since the last take, as it is now, `most` at a time; counts it as clean."""
+        while not self.copy_taken(most):
+            pass
+        waiting, self._dirty = self._dirty, np.zeros_like(self._dirty)
+        self._taken = Taken(self.slots, waiting, most)
+        return self._taken
+
+    def copy_taken(self, most: int) -> bool:
+        """Copies up to so many more of the directives taken; whether all are copied."""
+        if self._taken is not None and self._taken.copy(most):
+            self._taken = None
+        return self._taken is None
 
     def _grow(self) -> None:
         self.nexts = np.concatenate([self.nexts, np.zeros_like(self.nexts)])
         self.slots = np.concatenate([self.slots, np.zeros_like(self.slots)])
+        self._dirty = np.concatenate([self._dirty, np.zeros_like(self._dirty)])
 
 
 def sorted_bytes(tables: Iterable[DirectiveTable]) -> bytes:

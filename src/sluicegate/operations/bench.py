@@ -27,6 +27,7 @@ from rich.table import Table
 
 from sluicegate.memory.accounts import AccountMemory
 from sluicegate.operations.bench_model import small_model, with_model
+from sluicegate.operations.bench_pause import pauses_ms, pauses_shown_ms
 from sluicegate.operations.bench_runs import (
     ACCOUNTS,
     Alerts,
@@ -60,6 +61,7 @@ class _Measured:
     fast: Latencies | None
     in_order: Alerts
     stages: Json
+    pauses: Json
     bytes_per_account: float
     more: Json
 
@@ -113,7 +115,9 @@ def run_bench(
     in_order = strict_order_alerts(settings, memory, transactions)
     stages = _stages(settings, _middle(catches), floor)
     each = memory.bytes_in_use / len(memory)
-    measured = _Measured(transactions, catches, live, fast, in_order, stages, each, more)
+    console.print("takes checkpoints with many changed rows")
+    pauses = pauses_ms(settings)
+    measured = _Measured(transactions, catches, live, fast, in_order, stages, pauses, each, more)
     result = _result(measured, short=short)
     out.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     Console().print(_table(result))
@@ -206,6 +210,8 @@ def _result(measured: _Measured, *, short: bool) -> Json:
         "alerted_accounts_in_order": len(alerted_in_order),
         "alerted_accounts_missing": len(alerted_in_order - alerted),
         "alerted_accounts_extra": len(alerted - alerted_in_order),
+        "checkpoint_pause_ms": measured.pauses,
+        "checkpoint_pause_ms_in_backlog": pauses_shown_ms(middle.shown),
         "latency_ms_at_5000": _latency(measured.live),
     }
     if measured.fast is not None:
@@ -235,6 +241,7 @@ def _table(result: Json) -> Table:
             for rate in (RATE, FAST_RATE)
             if f"latency_ms_at_{rate}" in result
         },
+        "pause by a checkpoint": _pauses_said(result),
         "start to first judged leg": f"{result['start_seconds']} s",
     }
     if "with_model" in result:
@@ -254,6 +261,14 @@ def _said(latency: Json) -> str:
         f"p50 / p99 / p99.9 {quantiles(latency)} ({latency['samples']:,} alerts; departures "
         f"{quantiles(latency['departure'])}, arrivals {quantiles(latency['arrival'])})"
     )
+
+
+def _pauses_said(result: Json) -> str:
+    many, usual = result["checkpoint_pause_ms"], result["checkpoint_pause_ms_in_backlog"]
+    said = f"{many['p50']} / {many['p99']} / {many['max']} ms ({many['rows']:,} rows at once)"
+    if usual["pieces"]:
+        said += f"; in the backlog {usual['p50']} / {usual['p99']} / {usual['max']} ms"
+    return f"p50 / p99 / max {said}"
 
 
 def machine() -> Json:

@@ -13,6 +13,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
+from urllib.request import urlopen
 
 import numpy as np
 import psutil
@@ -22,8 +23,9 @@ from sluicegate.domain.transaction import LATEST_MS, Rules
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory, Followed, Records
 from sluicegate.memory.words import words_text
-from sluicegate.operations.broker import EmbeddedBroker
+from sluicegate.operations.broker import EmbeddedBroker, free_port
 from sluicegate.operations.guard import Guard
+from sluicegate.operations.readings import Reading, Readings
 from sluicegate.settings import Settings
 from sluicegate.simulation.city import City, bench_stream
 from sluicegate.simulation.movements import Chunk
@@ -64,6 +66,8 @@ class Catch:
     peak_mb: dict[str, float]
     alerts: Alerts
     accounts: int
+    shown: Readings
+    """What the first worker showed at the end."""
 
 
 class Bench:
@@ -89,8 +93,9 @@ class Bench:
         self._fill(topics, transactions)
         spawned = time.monotonic()
         names = ["worker", *(f"worker:w{number}" for number in range(1, workers)), "router"]
+        port = free_port()
         with (
-            self.parts(prefix, names=names, extra=extra) as parts,
+            self.parts(prefix, names=names, extra=extra, shows={"worker": port}) as parts,
             _watching(self._broker, topics, self._settings) as seen,
         ):
             pids = {**{name: part.pid for name, part in parts.items()}, "broker": self._broker.pid}
@@ -113,6 +118,7 @@ class Bench:
                 peak_mb={n: _peak_mb(pid) for n, pid in pids.items()},
                 alerts={(a["transaction_id"], a["side"]): a["account"] for a in seen.alerts()},
                 accounts=ACCOUNTS,
+                shown=_shown(port),
             )
 
     def read_and_parse_us(self, prefix: str, transactions: int) -> float:
@@ -225,10 +231,12 @@ class Bench:
         patterns: Path | None = None,
         names: Sequence[str] = ("worker", "router"),
         extra: Mapping[str, str] | None = None,
+        shows: Mapping[str, int] | None = None,
     ) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
         """A router and a worker, or those named (`worker:w1`: in that slot); stopped at the end.
 
-        `extra` is added to their environment.
+        `extra` is added to their environment; `shows` has the port of a worker's metrics page, by
+        name, where it is not any.
         """
         environment = {
             **os.environ,
@@ -248,6 +256,8 @@ class Bench:
                     file = self._folder / f"{prefix}{kind}{slot}.log"
                     log = logs.enter_context(file.open("ab"))
                     own = {"SLUICEGATE_WORKER__SLOT": slot} if slot else {}
+                    if shows is not None and name in shows:
+                        own["SLUICEGATE_WORKER__METRICS_PORT"] = str(shows[name])
                     command = [sys.executable, "-m", "sluicegate", kind]
                     parts[name] = subprocess.Popen(
                         [*command, "--broker", self._broker.bootstrap],
@@ -263,6 +273,11 @@ class Bench:
                     except subprocess.TimeoutExpired:
                         part.kill()
                 guard.dismiss()
+
+
+def _shown(port: int) -> Readings:
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+        return Readings([Reading.of(page.read().decode(), time.monotonic())])
 
 
 class _Seen:

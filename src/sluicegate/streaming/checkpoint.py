@@ -12,7 +12,6 @@ import struct
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Final, Self
 
 import numpy as np
@@ -36,6 +35,8 @@ ROWS_A_CHUNK: Final = 900
 """About 1 MB a message."""
 DIRECTIVES_A_CHUNK: Final = 4_000
 """Less than 1 MB a message."""
+NO_ROWS: Final[Records] = np.zeros(0, ROW)
+NO_DIRECTIVES: Final[Records] = np.zeros(0, DIRECTIVE)
 
 
 class Place(BaseModel):
@@ -97,26 +98,26 @@ def with_population(place: Place, memory: AccountMemory) -> Place:
 
 
 def chunks(memory: AccountMemory, place: Place, owner: bytes, number: int) -> Iterator[bytes]:
-    """The changelog messages of one checkpoint.
+    """The changelog messages of one checkpoint, as of now.
 
-    The memory's changed rows and directives and the place are taken at once; the messages are made
-    when asked for, which may be later and elsewhere.
+    They are made when asked for, which may be later; where it may be in another thread, the memory
+    must have copied what is taken here (`AccountMemory.copy_taken`).
     """
     rows = memory.take_dirty(ROWS_A_CHUNK)
     directives = memory.directives.take_dirty(DIRECTIVES_A_CHUNK)
-    parts = list(zip_longest(rows, directives)) or [(None, None)]
     state = with_population(place, memory).model_dump_json().encode()
+    count = max(rows.count, directives.count, 1)
 
-    def message(index: int, rows: Records | None, directives: Records | None) -> bytes:
+    def message(index: int) -> bytes:
         own_state = state if index == 0 else b""
-        told = b"" if directives is None else directives.tobytes()
+        changed, told = next(rows, NO_ROWS), next(directives, NO_DIRECTIVES)
         head = _CHUNK.pack(
-            *(MAGIC, _IS_CHUNK, LAYOUT_VERSION, owner, number, index, len(parts)),
-            *(len(own_state), len(told) // DIRECTIVE.itemsize),
+            *(MAGIC, _IS_CHUNK, LAYOUT_VERSION, owner, number, index, count),
+            *(len(own_state), len(told)),
         )
-        return head + own_state + told + (b"" if rows is None else rows.tobytes())
+        return b"".join((head, own_state, told.data, changed.data))
 
-    return (message(index, *part) for index, part in enumerate(parts))
+    return map(message, range(count))
 
 
 class Restorer:

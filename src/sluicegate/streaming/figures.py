@@ -136,6 +136,7 @@ class WorkerFigures:
         self._transactions = metrics.histogram("sluicegate_transaction_seconds")
         self._batch = metrics.histogram("sluicegate_worker_batch_seconds")
         self._checkpoint = metrics.histogram("sluicegate_worker_checkpoint_seconds")
+        self._checkpoint_pause = metrics.histogram("sluicegate_worker_checkpoint_pause_seconds")
         self._checkpoint_bytes = metrics.counter("sluicegate_worker_checkpoint_bytes_total")
         self._checkpoint_rows = metrics.counter("sluicegate_worker_checkpoint_rows_total")
         self._restore = metrics.histogram("sluicegate_worker_restore_seconds")
@@ -225,6 +226,10 @@ class WorkerFigures:
     def sent(self, arrivals: int) -> None:
         """Arrivals were sent on."""
         self._sent.inc(arrivals)
+
+    def checkpoint_paused(self, seconds: float) -> None:
+        """The stream waited so long for one piece of a checkpoint."""
+        self._checkpoint_pause.observe(seconds)
 
     def checkpoint(self, partition: int, seconds: float, size: int, rows: int) -> None:
         """A checkpoint of so many bytes and rows is in the changelog."""

@@ -7,10 +7,11 @@ It takes the configured period, or less where so many rows change that the chang
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from sluicegate.memory.accounts import AccountMemory
 from sluicegate.settings import WorkerSettings
 from sluicegate.streaming.figures import WorkerFigures
 from sluicegate.streaming.outgoing import Outgoing
@@ -21,6 +22,10 @@ FASTEST: Final = 15
 """So many times as fast as configured a sweep is at most, however much is written."""
 WATCH_SECONDS: Final = 5.0
 """How often the changelogs are looked at for claims of others."""
+SLICE_ROWS: Final = 2_700
+"""Rows copied at once while the stream waits: some 2 ms."""
+REST_SECONDS: Final = 0.005
+"""What the stream has to itself between two slices, at least."""
 
 
 @dataclass(slots=True)
@@ -67,7 +72,10 @@ class _Kept:
 
 
 class Upkeep:
-    """Takes checkpoints on the event loop, writes them in threads; `failed` is told of errors."""
+    """Takes checkpoints on the event loop, writes them in threads; `failed` is told of errors.
+
+    What was taken is copied on the event loop too, in slices between the deliveries of the stream.
+    """
 
     def __init__(
         self,
@@ -88,11 +96,15 @@ class Upkeep:
         self._kept: dict[int, _Kept] = {}
         self._watch: asyncio.Task[None] | None = None
         self._watched_at = time.monotonic()
+        self._copying = asyncio.Lock()
+        """One slice at a time, of whichever partition."""
+        self._rest_seconds = REST_SECONDS
 
     def begin(self, partitions: Iterable[Partition]) -> None:
         """These partitions are held from now on; their checkpoints fall due one after the other."""
         held = list(partitions)
         now, seconds = time.monotonic(), self._settings.checkpoint_seconds
+        self._rest_seconds = REST_SECONDS
         self._kept = {
             partition.number: _Kept(partition, now + seconds * (index + 1) / len(held))
             for index, partition in enumerate(held)
@@ -117,7 +129,7 @@ class Upkeep:
             self._watched_at = now
             idle = [number for number, kept in self._kept.items() if kept.writing is None]
             self._watch = asyncio.ensure_future(
-                self._told(lambda: self._store.look_for_others(idle))
+                self._told(asyncio.to_thread(self._store.look_for_others, idle))
             )
 
     async def finish(self) -> None:
@@ -126,7 +138,8 @@ class Upkeep:
             await asyncio.wait(writing)
 
     async def leave(self) -> None:
-        """Writes the last checkpoints; the partitions are held no longer."""
+        """Writes the last checkpoints, of a stream that stands; the partitions are then left."""
+        self._rest_seconds = 0.0
         await self.finish()
         for kept in self._kept.values():
             self._begin(kept)
@@ -140,9 +153,10 @@ class Upkeep:
         return time.monotonic() > kept.due_at or kept.legs >= share
 
     def _begin(self, kept: _Kept) -> None:
-        """Takes the changed rows now; they are written while the stream goes on."""
+        """Takes the changed rows as of now; they are copied and written beside the stream."""
+        began = time.monotonic()
         self._outgoing.send_all()  # what the state has sent on goes into the log before it
-        now, period = time.monotonic(), self._settings.sweep_seconds
+        now, period = began, self._settings.sweep_seconds
         begins = kept.sweep is None
         sweep = kept.sweep = kept.sweep or Sweep(len(kept.partition.memory), now)
         memory = kept.partition.memory
@@ -157,7 +171,6 @@ class Upkeep:
         kept.due_at = now + self._settings.checkpoint_seconds
 
         def flush_and_write() -> None:
-            started = time.monotonic()
             if not self._outgoing.flush(self._give_up):
                 return  # an arrival or alert may be lost: the state must not say that it was sent
             written = write()
@@ -166,23 +179,38 @@ class Upkeep:
             if begins:
                 sweep.renewed_at = written.first_offset
             number = kept.partition.number
-            self._figures.checkpoint(number, time.monotonic() - started, written.size, rows)
+            self._figures.checkpoint(number, time.monotonic() - began, written.size, rows)
             if is_last and sweep.renewed_at is not None:
                 self._store.trim(number, sweep.renewed_at)
                 self._figures.trimmed(number)
                 kept.sweep = None
 
+        async def copy_and_write() -> None:
+            await self._copied(memory)
+            await asyncio.to_thread(flush_and_write)
+
         async def write_it() -> None:
             try:
-                await self._told(flush_and_write)
+                await self._told(copy_and_write())
             finally:
                 kept.writing = None
 
         kept.writing = asyncio.ensure_future(write_it())
+        self._figures.checkpoint_paused(time.monotonic() - began)
 
-    async def _told(self, work: Callable[[], None]) -> None:
-        """Runs in a thread; an error is told, since nobody awaits it while streaming."""
+    async def _copied(self, memory: AccountMemory) -> None:
+        """Copies what was taken before any thread reads it."""
+        is_whole = False
+        while not is_whole:
+            async with self._copying:
+                began = time.monotonic()
+                is_whole = memory.copy_taken(SLICE_ROWS)
+                self._figures.checkpoint_paused(time.monotonic() - began)
+                await asyncio.sleep(self._rest_seconds)
+
+    async def _told(self, work: Awaitable[None]) -> None:
+        """Tells of an error, since nobody awaits the work while streaming."""
         try:
-            await asyncio.to_thread(work)
+            await work
         except Exception as error:  # noqa: BLE001 - told
             self._failed(error)
