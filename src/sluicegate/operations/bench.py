@@ -44,7 +44,7 @@ from sluicegate.settings import Settings
 from sluicegate.streaming.scoring import scoring_of
 
 TRANSACTIONS: Final = 2_000_000
-WARM_UP: Final = 1_500_000
+WARM_UP: Final = 3_000_000
 RATE: Final = 5_000
 FAST_RATE: Final = 50_000
 SCALING_TRANSACTIONS: Final = 1_000_000
@@ -92,7 +92,7 @@ def run_bench(
         console.print("starts a broker, makes and passes a warm-up of the stream")
         broker = stack.enter_context(EmbeddedBroker())
         bench = Bench(settings, broker, folder)
-        bench.catch_up("warm-", WARM_UP)
+        bench.catch_up("warm-", WARM_UP // 2 if short else WARM_UP)
         catches = []
         for run in range(1 if short else 3):
             catches.append(bench.catch_up(f"run{run}-", transactions))

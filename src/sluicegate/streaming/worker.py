@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import faust
 import platformdirs
 from aiokafka.errors import KafkaConnectionError
-from confluent_kafka import Message
+from confluent_kafka import KafkaException, Message
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
@@ -428,13 +428,14 @@ class Worker:
     def _fail(self, error: Exception) -> None:
         """The worker stops with its first error; nothing is applied after it."""
         if not self._stopping.is_set():
-            self._outgoing.send_alerts()  # what was judged before stands
             self._failure = self._failure or error
             if isinstance(error, Gap):
                 self._gaps.found(error)
             log.error("stops: %s", error, exc_info=not isinstance(error, Problem))
         self._stop_reading()
         self._stopping.set()
+        with contextlib.suppress(KafkaException):  # of a producer that failed, and takes no more
+            self._outgoing.send_alerts()  # what was judged before stands
 
     def _failed_elsewhere(self, error: Exception) -> None:
         """The same, from another thread."""
