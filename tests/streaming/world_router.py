@@ -23,6 +23,7 @@ from sluicegate.operations.metrics import Metrics, Part
 from sluicegate.streaming import router as router_module
 from sluicegate.streaming import told as told_module
 from sluicegate.streaming.blocks import Block
+from sluicegate.streaming.committed import Committed
 from sluicegate.streaming.decoder import Decoder
 from sluicegate.streaming.figures import RouterFigures
 from sluicegate.streaming.lead import Lead
@@ -200,8 +201,9 @@ class RouterProcess(Router):
             patch.object(router_module, "topic_identity", topic_identity),
             patch.object(router_module, "refused_among", refused_among),
         ):
-            self._readers, connected._chains = self._resume()
-            connected._told = Told(SETTINGS, {}, connected._group, connected._dead_letters)
+            committed = Committed(connected._group, threading.Event())
+            self._readers, connected._chains = self._resume(committed)
+            connected._told = Told(SETTINGS, {}, committed, connected._dead_letters)
             self._told.resume()
         connected._repeats = {reader.partition: Repeats(REACH) for reader in self._readers}
 

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from sluicegate.operations.metrics import Metrics
 from sluicegate.settings import Settings
 from sluicegate.streaming.blocks import Block, BlockReader
 from sluicegate.streaming.clients import confluent_config
+from sluicegate.streaming.committed import Committed, StoppedError
 from sluicegate.streaming.decoder import Decoded, Decoder
 from sluicegate.streaming.figures import RouterFigures
 from sluicegate.streaming.identity import topic_identity
@@ -108,7 +110,8 @@ class Router:
             while not self._stop.is_set():
                 self._follow_group(0.2)
                 if self._active.is_set():
-                    self._route()
+                    with suppress(StoppedError):
+                        self._route()
                 else:
                     self._figures.stands_by()
         finally:
@@ -162,8 +165,9 @@ class Router:
 
     def _route(self) -> None:
         router = self._settings.router
-        readers, self._chains = self._resume()
-        self._told = Told(self._settings, self._config, self._group, self._dead_letters)
+        committed = Committed(self._group, self._stop)
+        readers, self._chains = self._resume(committed)
+        self._told = Told(self._settings, self._config, committed, self._dead_letters)
         self._told.resume()
         self._repeats = {reader.partition: Repeats(router.repeat_reach) for reader in readers}
         self._lead = Lead(router.lead_transactions, round(router.lead_seconds * 1000))
@@ -346,23 +350,15 @@ class Router:
 
     # Where to go on.
 
-    def _resume(self) -> tuple[list[SourceReader], Chains]:
+    def _resume(self, committed: Committed) -> tuple[list[SourceReader], Chains]:
         """Readers of all source partitions, a stretch before where they were left, and chains."""
         topic = self._topics.transactions
-        listed = self._group.list_topics(topic, timeout=30).topics[topic]
-        if listed.error is not None:
-            raise Problem(
-                f"there is no topic {topic}",
-                str(listed.error.str()),
-                "`sluicegate topics create` makes the topics",
-            )
+        found = committed.places(topic)
         self._source_id = topic_identity(self._config, topic)[topic]
-        asked = [TopicPartition(topic, number) for number in sorted(listed.partitions)]
         chains = Chains(self._settings.topics.partitions)
         self._resumes: dict[int, int] = {}
         readers = []
-        for place in self._group.committed(asked, timeout=30):
-            low, high = self._group.get_watermark_offsets(place, timeout=30)
+        for place, low, high in found:
             start = low if place.offset < 0 else place.offset
             if not low <= start <= high:
                 raise Problem(

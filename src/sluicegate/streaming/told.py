@@ -21,6 +21,7 @@ from sluicegate.errors import Problem
 from sluicegate.judging.patterns import version_of
 from sluicegate.memory.accounts import Records
 from sluicegate.settings import Settings
+from sluicegate.streaming.committed import Committed
 from sluicegate.streaming.flagged import Flagged
 from sluicegate.streaming.identity import topic_identity
 from sluicegate.streaming.legs import RecordType, Source
@@ -38,7 +39,6 @@ from sluicegate.streaming.telling import (
 from sluicegate.streaming.topics import Topics
 
 AT_ONCE: Final = 2_000
-ASK_SECONDS: Final = 30.0
 FETCH: Final[dict[str, Any]] = {
     "group.id": "sluicegate-unused",  # librdkafka wants one; nothing is joined or committed
     "enable.auto.commit": False,
@@ -63,10 +63,10 @@ class Told:
     """Reads what is told of accounts; close it when done."""
 
     def __init__(
-        self, settings: Settings, config: dict[str, Any], group: Consumer, refused: DeadLetters
+        self, settings: Settings, config: dict[str, Any], committed: Committed, refused: DeadLetters
     ) -> None:
         self._config = config
-        self._group = group
+        self._committed = committed
         self._refused = refused
         self._rules = Rules(max_bytes=settings.contract.max_bytes)
         self._utc_offset_s = round(settings.worker.utc_offset_hours * 3600)
@@ -148,17 +148,9 @@ class Told:
         ]
 
     def _find(self, topic: _Topic) -> None:
-        listed = self._group.list_topics(topic.name, timeout=ASK_SECONDS).topics[topic.name]
-        if listed.error is not None:
-            raise Problem(
-                f"there is no topic {topic.name}",
-                str(listed.error.str()),
-                "`sluicegate topics create` makes the topics",
-            )
+        found = self._committed.places(topic.name)
         topic.identity = topic_identity(self._config, topic.name)[topic.name]
-        asked = [TopicPartition(topic.name, number) for number in sorted(listed.partitions)]
-        for place in self._group.committed(asked, timeout=ASK_SECONDS):
-            low, high = self._group.get_watermark_offsets(place, timeout=ASK_SECONDS)
+        for place, low, high in found:
             start = low if place.offset < 0 else max(low, place.offset)
             if place.offset >= 0:
                 topic.chains.sent[place.partition] = unpack_place(
