@@ -212,13 +212,21 @@ def read_back(kept: Kept) -> tuple[str, int]:
     return restorer.memory.digest(), restorer.applied
 
 
+def move_nine(at: Desk) -> None:
+    for number in range(9):
+        step(at.partition, f"A{number}")
+
+
+def held(at: Desk) -> tuple[str, int]:
+    return at.partition.memory.digest(), at.partition.place.applied
+
+
 def test_messages_are_applied_between_slices_and_the_checkpoint_is_of_before_them(
     at: Desk,
 ) -> None:
     async def story() -> None:
-        for number in range(9):
-            step(at.partition, f"A{number}")
-        was = at.partition.memory.digest(), at.partition.place.applied
+        move_nine(at)
+        was = held(at)
         at.take()
         while at.slices < 4:  # the taking, and three slices
             step(at.partition, f"A{int(at.slices)}")
@@ -229,9 +237,7 @@ def test_messages_are_applied_between_slices_and_the_checkpoint_is_of_before_the
         assert read_back(at.changelog) == was
         step(at.partition, "LAST")
         await at.upkeep.leave()
-        assert read_back(at.changelog) == (
-            at.partition.memory.digest(), at.partition.place.applied
-        )  # fmt: skip
+        assert read_back(at.changelog) == held(at)
         assert at.failures == []
 
     asyncio.run(story())
@@ -241,15 +247,12 @@ def test_leaving_in_the_middle_of_a_checkpoint_ends_it_and_writes_the_last(
     at: Desk,
 ) -> None:
     async def story() -> None:
-        for number in range(9):
-            step(at.partition, f"A{number}")
+        move_nine(at)
         at.take()
         await asyncio.sleep(0)
         step(at.partition, "A3")
         await at.upkeep.leave()
-        assert read_back(at.changelog) == (
-            at.partition.memory.digest(), at.partition.place.applied
-        )  # fmt: skip
+        assert read_back(at.changelog) == held(at)
         assert at.failures == []
 
     asyncio.run(story())
@@ -261,13 +264,11 @@ def test_a_checkpoint_that_is_cut_off_between_slices_leaves_nothing(
     """The process ends: what was taken is gone, and the checkpoint before stands."""
 
     async def story() -> tuple[str, int]:
-        for number in range(9):
-            step(at.partition, f"A{number}")
+        move_nine(at)
         at.take()
         await at.upkeep.finish()
-        was = at.partition.memory.digest(), at.partition.place.applied
-        for number in range(9):
-            step(at.partition, f"A{number}")
+        was = held(at)
+        move_nine(at)
         at.take()
         await asyncio.sleep(0)
         return was
@@ -280,8 +281,7 @@ def test_a_partition_that_is_lost_between_slices_is_not_written_over(
     at: Desk,
 ) -> None:
     async def story() -> None:
-        for number in range(9):
-            step(at.partition, f"A{number}")
+        move_nine(at)
         at.take()
         await asyncio.sleep(0)
         at.changelog.write(0, [claim(b"B" * 16, "w1")])

@@ -35,6 +35,8 @@ from sluicegate.operations.bench_runs import (
     Catch,
     Json,
     Latencies,
+    middle,
+    pace,
     strict_order_alerts,
 )
 from sluicegate.operations.bench_scaling import by_accounts, by_patterns, by_workers, plot
@@ -113,7 +115,7 @@ def run_bench(
     console.print("scores the same stream in strict order of time, and times its stages")
     memory = AccountMemory(2 * ACCOUNTS)
     in_order = strict_order_alerts(settings, memory, transactions)
-    stages = _stages(settings, _middle(catches), floor)
+    stages = _stages(settings, middle(catches), floor)
     each = memory.bytes_in_use / len(memory)
     console.print("takes checkpoints with many changed rows")
     pauses = pauses_ms(settings)
@@ -122,10 +124,6 @@ def run_bench(
     out.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     Console().print(_table(result))
     console.print(f"written to {out}")
-
-
-def _middle(catches: list[Catch]) -> Catch:
-    return sorted(catches, key=lambda each: each.seconds)[len(catches) // 2]
 
 
 def _stages(settings: Settings, catch: Catch, floor: float) -> Json:
@@ -182,9 +180,8 @@ def _latency(latencies: Latencies) -> Json:
 
 
 def _result(measured: _Measured, *, short: bool) -> Json:
-    rates = [measured.transactions / each.seconds for each in measured.catches]
-    middle, in_order = _middle(measured.catches), measured.in_order
-    alerted, alerted_in_order = set(middle.alerts.values()), set(in_order.values())
+    chosen, in_order = middle(measured.catches), measured.in_order
+    alerted, alerted_in_order = set(chosen.alerts.values()), set(in_order.values())
     result: Json = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": version("sluicegate"),
@@ -193,25 +190,23 @@ def _result(measured: _Measured, *, short: bool) -> Json:
         "transactions": measured.transactions,
         "accounts": ACCOUNTS,
         "runs": len(measured.catches),
-        "throughput_tx_s": round(statistics.median(rates)),
-        "throughput_tx_s_range": [round(min(rates)), round(max(rates))],
-        "cpu_us_per_tx": {name: round(us, 2) for name, us in middle.cpu_us.items()},
+        **pace(measured.catches, measured.transactions),
         "time_us": measured.stages,
-        "peak_rss_mb": {name: round(mb) for name, mb in middle.peak_mb.items()},
+        "peak_rss_mb": {name: round(mb) for name, mb in chosen.peak_mb.items()},
         "bytes_per_account": round(measured.bytes_per_account),
         "start_seconds": round(
             statistics.median(each.start_seconds for each in measured.catches), 1
         ),
-        "alerts": len(middle.alerts),
+        "alerts": len(chosen.alerts),
         "alerts_in_order": len(in_order),
-        "alerts_missing": len(in_order.keys() - middle.alerts.keys()),
-        "alerts_extra": len(middle.alerts.keys() - in_order.keys()),
+        "alerts_missing": len(in_order.keys() - chosen.alerts.keys()),
+        "alerts_extra": len(chosen.alerts.keys() - in_order.keys()),
         "alerted_accounts": len(alerted),
         "alerted_accounts_in_order": len(alerted_in_order),
         "alerted_accounts_missing": len(alerted_in_order - alerted),
         "alerted_accounts_extra": len(alerted - alerted_in_order),
         "checkpoint_pause_ms": measured.pauses,
-        "checkpoint_pause_ms_in_backlog": pauses_shown_ms(middle.shown),
+        "checkpoint_pause_ms_in_backlog": pauses_shown_ms(chosen.shown),
         "latency_ms_at_5000": _latency(measured.live),
     }
     if measured.fast is not None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
-from statistics import median
 from typing import Final
 
 import polars as pl
@@ -11,7 +10,7 @@ import polars as pl
 from sluicegate.history.card import write_model
 from sluicegate.history.fit import FitPlan, fit
 from sluicegate.history.known import History
-from sluicegate.operations.bench_runs import Bench, Json
+from sluicegate.operations.bench_runs import Bench, Json, middle, pace
 from sluicegate.settings import Settings
 from sluicegate.simulation.city import FILE_MOMENT_MS, City, write_ndjson
 
@@ -30,14 +29,7 @@ def with_model(
     for run in range(runs):
         catches.append(bench.catch_up(f"model{run}-", transactions, extra=extra))
         told(f"with the model, run {run + 1}: {transactions / catches[-1].seconds:,.0f} a second")
-    rates = [transactions / each.seconds for each in catches]
-    middle = sorted(catches, key=lambda each: each.seconds)[len(catches) // 2]
-    return {
-        "throughput_tx_s": round(median(rates)),
-        "throughput_tx_s_range": [round(min(rates)), round(max(rates))],
-        "cpu_us_per_tx": {name: round(us, 2) for name, us in middle.cpu_us.items()},
-        "alerts": len(middle.alerts),
-    }
+    return pace(catches, transactions) | {"alerts": len(middle(catches).alerts)}
 
 
 def small_model(settings: Settings, folder: Path) -> Path:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 from urllib.request import urlopen
 
@@ -68,6 +69,21 @@ class Catch:
     accounts: int
     shown: Readings
     """What the first worker showed at the end."""
+
+
+def middle(catches: Sequence[Catch]) -> Catch:
+    """The run of median length."""
+    return sorted(catches, key=lambda each: each.seconds)[len(catches) // 2]
+
+
+def pace(catches: Sequence[Catch], transactions: int) -> Json:
+    """Median and range of throughput, and processor time of the middle run, for a report."""
+    rates = [transactions / each.seconds for each in catches]
+    return {
+        "throughput_tx_s": round(median(rates)),
+        "throughput_tx_s_range": [round(min(rates)), round(max(rates))],
+        "cpu_us_per_tx": {name: round(us, 2) for name, us in middle(catches).cpu_us.items()},
+    }
 
 
 class Bench:

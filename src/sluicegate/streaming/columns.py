@@ -99,51 +99,48 @@ def _measure(words, least, widths):
 
 
 @nb.njit(cache=True, nogil=True)
+def _store(words, column, least, area, at):
+    """One column into the area of its width; where the next one begins."""
+    for i in range(words.shape[0]):
+        area[at + i] = words[i, column] - least
+    return at + words.shape[0]
+
+
+@nb.njit(cache=True, nogil=True)
+def _load(words, column, least, area, at):
+    """One column out of the area of its width; where the next one begins."""
+    for i in range(words.shape[0]):
+        words[i, column] = least + np.uint64(area[at + i])
+    return at + words.shape[0]
+
+
+@nb.njit(cache=True, nogil=True)
 def _narrow(words, least, widths, eights, fours, twos, ones):
-    count = words.shape[0]
     at8 = at4 = at2 = at1 = 0
     for column in range(words.shape[1]):
         base, width = least[column], widths[column]
         if width == 8:
-            for i in range(count):
-                eights[at8 + i] = words[i, column] - base
-            at8 += count
+            at8 = _store(words, column, base, eights, at8)
         elif width == 4:
-            for i in range(count):
-                fours[at4 + i] = words[i, column] - base
-            at4 += count
+            at4 = _store(words, column, base, fours, at4)
         elif width == 2:
-            for i in range(count):
-                twos[at2 + i] = words[i, column] - base
-            at2 += count
+            at2 = _store(words, column, base, twos, at2)
         elif width == 1:
-            for i in range(count):
-                ones[at1 + i] = words[i, column] - base
-            at1 += count
+            at1 = _store(words, column, base, ones, at1)
 
 
 @nb.njit(cache=True, nogil=True)
 def _widen(eights, fours, twos, ones, least, widths, words):
-    count = words.shape[0]
     at8 = at4 = at2 = at1 = 0
     for column in range(words.shape[1]):
         base, width = least[column], widths[column]
         if width == 8:
-            for i in range(count):
-                words[i, column] = base + eights[at8 + i]
-            at8 += count
+            at8 = _load(words, column, base, eights, at8)
         elif width == 4:
-            for i in range(count):
-                words[i, column] = base + np.uint64(fours[at4 + i])
-            at4 += count
+            at4 = _load(words, column, base, fours, at4)
         elif width == 2:
-            for i in range(count):
-                words[i, column] = base + np.uint64(twos[at2 + i])
-            at2 += count
+            at2 = _load(words, column, base, twos, at2)
         elif width == 1:
-            for i in range(count):
-                words[i, column] = base + np.uint64(ones[at1 + i])
-            at1 += count
+            at1 = _load(words, column, base, ones, at1)
         else:
-            for i in range(count):
-                words[i, column] = base
+            words[:, column] = base

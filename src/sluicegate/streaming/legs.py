@@ -131,19 +131,16 @@ def unpack(value: bytes | None) -> Batch:
         for partition, _, first, last, previous in _CHAIN.iter_unpack(value[_HEADER.size : start])
     )
     record = RECORD[RecordType(batch_type)]
+    carried = None
     try:
         records, end = widen(np.frombuffer(value, np.uint8, offset=start), record, count)
-    except NotColumnsError as error:
-        raise _strange(str(error)) from error
-    rest = value[start + end :]
-    carried = None
-    if len(rest) and not (batch_type == RecordType.ARRIVALS and count):
-        raise _strange(f"{len(rest)} bytes too many behind {count} records")
-    if len(rest):
-        try:
+        rest = value[start + end :]
+        if rest and batch_type == RecordType.ARRIVALS and count:
             carried = lengthen(rest, count)
-        except NotBroughtError as error:
-            raise _strange(str(error)) from error
+    except (NotColumnsError, NotBroughtError) as error:
+        raise _strange(str(error)) from error
+    if rest and carried is None:
+        raise _strange(f"{len(rest)} bytes too many behind {count} records")
     return Batch(RecordType(batch_type), Source(source), links, records, carried)
 
 

@@ -233,7 +233,7 @@ class Worker:
         @self.app.timer(IDLE_SECONDS, name="upkeep")
         async def upkeep() -> None:
             """Says where the partitions stand, and takes the checkpoints that are due."""
-            self._outgoing.publish_progress(self.partitions.values())
+            self._publish()
             held = list(self.partitions.values())
             self._figures.state(held, self._reader.ends if self._reader else {})
             self._gaps.look(held)
@@ -295,7 +295,7 @@ class Worker:
                 self._config, self.topics.legs, starts, self._deliver, self._failed_elsewhere
             )
             self._reader.start()
-        self._outgoing.publish_progress(self.partitions.values())
+        self._publish()
         # Hundreds of thousands of objects live as long as the process, most of them of libraries:
         # looking through them again and again would hold the stream up.
         gc.freeze()
@@ -307,7 +307,7 @@ class Worker:
         self._stop_reading()
         self._assigned_at = time.monotonic()
         if self._failure is None:
-            self._outgoing.publish_progress(self.partitions.values())
+            self._publish()
             await self._upkeep.leave()
         self._outgoing.forget_arrivals()
         self.partitions = {}
@@ -367,7 +367,7 @@ class Worker:
                 await self._activate(partition)
             self._outgoing.send_due()
             if time.monotonic() - breathed > BREATH_SECONDS:
-                self._outgoing.publish_progress(self.partitions.values())
+                self._publish()
                 await asyncio.sleep(0)
                 breathed = time.monotonic()
         backlog = self._channel.waiting
