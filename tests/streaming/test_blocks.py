@@ -66,11 +66,12 @@ def test_a_reader_brings_what_a_consumer_brings(
         value = None if number % 50 == 0 else os.urandom(number % 400)
         key = None if number % 7 == 0 else b"%d" % number
         producer.produce(topic, value, key, partition=1, timestamp=1_700_000_000_000 + number)
+    producer.produce(topic, b"of the other one", partition=0)
     assert producer.flush(30) == 0
 
     with (
         closing(Consumer({**config, **FETCH})) as consumer,
-        closing(BlockReader({**config, **FETCH}, topic, 1, 10)) as reader,
+        closing(BlockReader({**config, **FETCH}, topic, {0: 0, 1: 10})) as reader,
     ):
         consumer.assign([TopicPartition(topic, 1, 10)])
         expected: list[Message] = []
@@ -78,11 +79,13 @@ def test_a_reader_brings_what_a_consumer_brings(
             expected += consumer.consume(1_000, 5)
         blocks: list[Block] = []
         while sum(len(block) for block in blocks) < RECORDS - 10:
-            blocks.append(reader.read(700, 5))
+            blocks.append(reader.read(1, 700, 5))
             assert 0 < len(blocks[-1]) <= 700
         block = Block.joined(blocks)
-        assert reader.end() == RECORDS
-        assert len(reader.read(10, 0)) == 0
+        assert reader.end(1) == RECORDS
+        assert len(reader.read(1, 10, 0)) == 0
+        other = reader.read(0, 10, 5)
+        assert [other.values[at] for at in range(len(other))] == [b"of the other one"]
     assert [block.record(topic, at) for at in range(len(block))] == [
         SourceRecord(topic, 1, each.offset() or 0, each.key(), each.value()) for each in expected
     ]
@@ -94,13 +97,13 @@ def test_what_is_not_there_any_more_is_said(broker: EmbeddedBroker, topic_prefix
     config: Confluent = {"bootstrap.servers": broker.bootstrap}
     make_topic(config, topic_prefix, 1)
     with (
-        closing(BlockReader({**config, **FETCH}, topic_prefix, 0, 5)) as reader,
+        closing(BlockReader({**config, **FETCH}, topic_prefix, {0: 5})) as reader,
         pytest.raises(CannotRead, match=r"(?i)offset out of range"),
     ):
-        reader.read(10, 20)
+        reader.read(0, 10, 20)
 
 
 @pytest.mark.parametrize("setting", [{"no.such": "1"}, {"fetch.wait.max.ms": "soon"}])
 def test_a_setting_that_is_not_known_is_refused(setting: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"no\.such|fetch\.wait\.max\.ms"):
-        BlockReader({"bootstrap.servers": "127.0.0.1:1", **setting}, "bank", 0, 0)
+        BlockReader({"bootstrap.servers": "127.0.0.1:1", **setting}, "bank", {0: 0})

@@ -102,7 +102,7 @@ def test_reasons_of_a_model_are_counted_together() -> None:
     names = ("fan", "model.payee.sources_24h", "model.payer.past_out")
     reasons = tuple(Reason(pattern=name, strength=0.5, zh="因", en="why") for name in names)
     told = alert(1).model_copy(update={"reasons": reasons})
-    WorkerFigures(metrics).alert(told)
+    WorkerFigures(metrics).alerts([told])
     measure, name = told.measure.value, "sluicegate_worker_reasons_total"
     assert value(metrics, name, pattern="fan", measure=measure) == 1
     assert value(metrics, name, pattern="model", measure=measure) == 2

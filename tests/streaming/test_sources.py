@@ -29,13 +29,13 @@ class Shelf:
     def put(self, *offsets: int) -> None:
         self.offsets += offsets
 
-    def read(self, most: int, _seconds: float) -> Block:
+    def read(self, _partition: int, most: int, _seconds: float) -> Block:
         if self.error is not None:
             raise self.error
         taken, self.offsets = self.offsets[:most], self.offsets[most:]
         return Block.of([(SourceRecord("transactions", 0, at, None, b"{}"), 1) for at in taken])
 
-    def end(self) -> int:
+    def end(self, _partition: int) -> int:
         return self.high
 
 

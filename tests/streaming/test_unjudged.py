@@ -69,7 +69,7 @@ def scoring(tmp_path: Path) -> Scoring:
 
 def spoiled(patterns: PatternSet) -> PatternSet:
     """The same set, but the reason of `rotten` fails."""
-    broken = Broken(("x",), "en")
+    broken = Broken("x", ())
     return replace(
         patterns,
         patterns=tuple(

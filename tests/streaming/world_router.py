@@ -110,20 +110,21 @@ class _Group:
         self._world.committed |= {(place.topic, place.partition): place for place in offsets}
 
 
-class _Log:
-    """Reads one partition of the transactions topic from an offset on."""
+class _Logs:
+    """Reads the partitions of the transactions topic, each from an offset on."""
 
-    def __init__(self, world: World, number: int, offset: int) -> None:
-        self._log = world.transactions[number]
-        self._next = offset
+    def __init__(self, world: World, starts: dict[int, int]) -> None:
+        self._logs = world.transactions
+        self._next = starts
 
-    def read(self, most: int, _seconds: float) -> Block:
-        records = self._log[self._next : self._next + most]
-        self._next += len(records)
+    def read(self, number: int, most: int, _seconds: float) -> Block:
+        start = self._next[number]
+        records = self._logs[number][start : start + most]
+        self._next[number] += len(records)
         return Block.of([(_source(each), each.timestamp()[1]) for each in records])
 
-    def end(self) -> int:
-        return len(self._log)
+    def end(self, number: int) -> int:
+        return len(self._logs[number])
 
 
 def _source(record: Record) -> SourceRecord:
@@ -180,8 +181,14 @@ class RouterProcess(Router):
         connected._active = connected._stop = threading.Event()
         connected._lead = Lead(1, 1)
 
-        def open_reader(_: object, topic: str, number: int, offset: int, end: int) -> SourceReader:
-            return SourceReader(topic, number, _Log(world, number, offset), offset, end)  # type: ignore[arg-type]
+        def open_readers(
+            _: object, topic: str, stretches: dict[int, tuple[int, int]]
+        ) -> list[SourceReader]:
+            logs: Any = _Logs(world, {number: start for number, (start, _) in stretches.items()})
+            return [
+                SourceReader(topic, number, logs, start, end)
+                for number, (start, end) in stretches.items()
+            ]
 
         def topic_identity(_: object, topic: str) -> dict[str, str]:
             return {topic: "bank"}
@@ -197,7 +204,7 @@ class RouterProcess(Router):
             patch.object(told_module, "Consumer", lambda _: self._pulled),
             patch.object(told_module, "StretchReader", lambda _: _Stretches(world)),
             patch.object(told_module, "topic_identity", topic_identity),
-            patch.object(router_module, "open_reader", open_reader),
+            patch.object(router_module, "open_readers", open_readers),
             patch.object(router_module, "topic_identity", topic_identity),
             patch.object(router_module, "refused_among", refused_among),
         ):

@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -14,11 +15,14 @@ Origin = Literal["stream", "counter"]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+# An alert has three moments, and those of one message the same ones again: a look-up is a tenth.
+@lru_cache(maxsize=1024)
 def moment_of(at_ms: int) -> datetime:
     """The UTC time of milliseconds since the epoch, without a detour over floats."""
     return _EPOCH + timedelta(milliseconds=at_ms)
 
 
+@lru_cache(maxsize=1024)
 def moment_text(moment: datetime) -> str:
     """RFC 3339 in UTC with milliseconds: 2026-03-01T10:02:00.000Z."""
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)

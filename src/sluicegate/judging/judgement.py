@@ -3,7 +3,7 @@
 Pure functions of their arguments, so the same leg gives the same alert whenever it is judged.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite, prod
 from typing import Final
@@ -15,7 +15,7 @@ from sluicegate.domain.alert import Alert, Origin, Reason, Side, alert_id, momen
 from sluicegate.domain.measure import Measure
 from sluicegate.judging.patterns import CheckedPattern, PatternSet, Thresholds, Words
 from sluicegate.judging.templates import Language
-from sluicegate.memory.features import FEATURE_INDEX, FEATURES
+from sluicegate.memory.features import FEATURES
 
 Vector = NDArray[np.float64]
 NAMES: Final = tuple(feature.name for feature in FEATURES)
@@ -52,7 +52,10 @@ def build_alert(
     `features` has shape (FEATURE_COUNT,), `strengths` one entry for each pattern of the set. The
     reasons of a fitted model stand beside those of the patterns.
     """
-    reasons = (*explain(pattern_set, features, strengths), *model_reasons)
+    fired, values = _fired(pattern_set, strengths), features.tolist()
+    reasons = _reasons(fired, values)
+    if model_reasons:
+        reasons = _strongest_first((*reasons, *model_reasons))
     return Alert(
         id=alert_id(leg.transaction_id, leg.account, leg.side),
         transaction_id=leg.transaction_id,
@@ -63,8 +66,8 @@ def build_alert(
         currency=leg.currency,
         score=score,
         measure=measure_for(score, pattern_set.thresholds),
-        reasons=tuple(sorted(reasons, key=lambda reason: -reason.strength)),
-        facts=facts(pattern_set, features, strengths),
+        reasons=reasons,
+        facts=_facts(fired, values),
         occurred_at=moment_of(leg.occurred_at_ms),
         recorded_at=moment_of(leg.recorded_at_ms),
         detected_at=moment_of(leg.detected_at_ms),
@@ -76,26 +79,12 @@ def build_alert(
 
 def explain(pattern_set: PatternSet, features: Vector, strengths: Vector) -> tuple[Reason, ...]:
     """The patterns that fired in words, strongest first, equals in the order of the file."""
-    value_of = dict(zip(NAMES, features.tolist(), strict=True)).__getitem__
-    said = [
-        Reason(
-            pattern=checked.pattern.name,
-            strength=strength,
-            zh=checked.reason_zh.fill(value_of),
-            en=checked.reason_en.fill(value_of),
-        )
-        for checked, strength in _fired(pattern_set, strengths)
-    ]
-    return tuple(sorted(said, key=lambda reason: -reason.strength))
+    return _reasons(_fired(pattern_set, strengths), features.tolist())
 
 
 def facts(pattern_set: PatternSet, features: Vector, strengths: Vector) -> dict[str, float]:
     """The features behind the reasons by name, in the order of the table; NULLs are left out."""
-    fired = _fired(pattern_set, strengths)
-    named = set[str]().union(*(checked.features for checked, _ in fired))
-    values = features.tolist()
-    told = sorted(map(FEATURE_INDEX.__getitem__, named))
-    return {NAMES[index]: values[index] for index in told if isfinite(values[index])}
+    return _facts(_fired(pattern_set, strengths), features.tolist())
 
 
 def measure_for(score: float, thresholds: Thresholds) -> Measure:
@@ -131,10 +120,35 @@ def questions_for(
     return tuple(dict.fromkeys(getattr(each, language) for each in asked))
 
 
-def _fired(pattern_set: PatternSet, strengths: Vector) -> list[tuple[CheckedPattern, float]]:
+_Fired = list[tuple[CheckedPattern, float]]
+
+
+def _fired(pattern_set: PatternSet, strengths: Vector) -> _Fired:
     """The patterns that fired, in the order of the file, each with its strength.
 
     Shadows, whose strengths are below zero, are left out.
     """
-    patterns, values = pattern_set.patterns, strengths.tolist()
-    return [(patterns[index], values[index]) for index in np.flatnonzero(strengths > 0).tolist()]
+    of_each = zip(pattern_set.patterns, strengths.tolist(), strict=True)
+    return [(checked, strength) for checked, strength in of_each if strength > 0]
+
+
+def _reasons(fired: _Fired, values: Sequence[float]) -> tuple[Reason, ...]:
+    value_of = dict(zip(NAMES, values, strict=True)).__getitem__
+    return _strongest_first(
+        Reason(
+            pattern=checked.pattern.name,
+            strength=strength,
+            zh=checked.reason_zh.fill(value_of),
+            en=checked.reason_en.fill(value_of),
+        )
+        for checked, strength in fired
+    )
+
+
+def _strongest_first(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+    return tuple(sorted(reasons, key=lambda reason: -reason.strength))
+
+
+def _facts(fired: _Fired, values: Sequence[float]) -> dict[str, float]:
+    told = sorted(set[int]().union(*(checked.feature_indexes for checked, _ in fired)))
+    return {NAMES[index]: values[index] for index in told if isfinite(values[index])}

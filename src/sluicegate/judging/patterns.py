@@ -146,6 +146,11 @@ class CheckedPattern:
         read = features_of(self.condition) | features_of(self.strength)
         return read | self.reason_zh.features | self.reason_en.features
 
+    @cached_property
+    def feature_indexes(self) -> frozenset[int]:
+        """Where they stand in a vector of features."""
+        return frozenset(map(FEATURE_INDEX.__getitem__, self.features))
+
 
 @dataclass(frozen=True)
 class PatternSet:

@@ -6,7 +6,7 @@ plural is made by the number) · `percent` 98 % · `seconds` and `days` a length
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -35,33 +35,27 @@ _GAP: Final = re.compile(r"\{([^{}]*)\}")
 _INSIDE: Final = re.compile(r"([A-Za-z0-9_]+):([a-z]+)(?: ([a-z][a-z ]*[a-z]))?")
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """One gap of a template."""
-
-    feature: str
-    say: Callable[[float], str]
-    """A value of the feature in words."""
+Sayer = Callable[[float], str]
+"""A value of a feature in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A checked template: text and gaps in turn."""
+    """A checked template."""
 
-    parts: tuple[str | Gap, ...]
-    language: Language
+    text: str
+    """The sentence with `%s` in place of each gap."""
+    gaps: tuple[tuple[str, Sayer], ...]
+    """The feature of each gap, and what says its value."""
 
     @property
     def features(self) -> frozenset[str]:
         """The features whose values fill the gaps."""
-        return frozenset(part.feature for part in self.parts if isinstance(part, Gap))
+        return frozenset(feature for feature, _ in self.gaps)
 
     def fill(self, value_of: Callable[[str], float]) -> str:
         """The sentence, with the value of each feature put in (NaN: unknown)."""
-        return "".join(
-            part if isinstance(part, str) else part.say(value_of(part.feature))
-            for part in self.parts
-        )
+        return self.text % tuple([say(value_of(feature)) for feature, say in self.gaps])
 
 
 def parse_template(text: str, language: Language) -> Template:
@@ -70,21 +64,15 @@ def parse_template(text: str, language: Language) -> Template:
     Raises:
         Problem: a gap that cannot be read, an unknown feature, or a kind that does not fit it.
     """
-    return Template(tuple(_parts(text, language)), language)
-
-
-def _parts(text: str, language: Language) -> Iterator[str | Gap]:
     # re.split with one group gives text and the inside of a gap in turn.
-    for index, piece in enumerate(_GAP.split(text)):
-        if index % 2:
-            yield _gap(piece, language)
-        elif "{" in piece or "}" in piece:
-            raise Problem(f'a brace without its partner in "{text}"')
-        elif piece:
-            yield piece
+    pieces = _GAP.split(text)
+    gaps = tuple(_gap(inside, language) for inside in pieces[1::2])
+    if any("{" in piece or "}" in piece for piece in pieces[::2]):
+        raise Problem(f'a brace without its partner in "{text}"')
+    return Template("%s".join(piece.replace("%", "%%") for piece in pieces[::2]), gaps)
 
 
-def _gap(inside: str, language: Language) -> Gap:
+def _gap(inside: str, language: Language) -> tuple[str, Sayer]:
     match = _INSIDE.fullmatch(inside)
     if match is None:
         raise Problem(f'cannot read the gap "{{{inside}}}"; write {{feature:kind}}')
@@ -96,7 +84,7 @@ def _gap(inside: str, language: Language) -> Gap:
     if noun and (kind != "count" or language != "en"):
         raise Problem(f'the noun in "{{{inside}}}" has no place: only an English count takes one')
     _check_unit(feature, kind)
-    return Gap(feature, _sayer(kind, noun, language))
+    return feature, _sayer(kind, noun, language)
 
 
 def _check_unit(feature: str, kind: str) -> None:
@@ -106,31 +94,24 @@ def _check_unit(feature: str, kind: str) -> None:
         raise Problem(f'"{feature}" is in {unit}: kind "{kind}" cannot say it')
 
 
-def _sayer(kind: str, noun: str, language: Language) -> Callable[[float], str]:
+def _sayer(kind: str, noun: str, language: Language) -> Sayer:
     """What says the values of a gap; chosen once, for it is called for each alert."""
+    unknown = _UNKNOWN[language]
     if kind in ("seconds", "days"):
         unit = 86_400.0 if kind == "days" else 1.0
-        return _known(lambda value: _duration(value * unit, language), language)
-    number = _NUMBERS[kind]
-    if not noun:
-        return _known(number, language)
-    return _known(lambda value: number(value) + _noun(noun, value), language)
+        number: Sayer = lambda value: _duration(value * unit, language)  # noqa: E731 - as below
+    elif noun:
+        number = lambda value: f"{value:,.0f} {noun if round(value) == 1 else f'{noun}s'}"  # noqa: E731
+    else:
+        number = _NUMBERS[kind]
+    return lambda value: number(value) if value == value else unknown  # noqa: PLR0124 - NaN is NULL
 
 
-def _known(say: Callable[[float], str], language: Language) -> Callable[[float], str]:
-    unknown = _UNKNOWN[language]
-    return lambda value: say(value) if value == value else unknown  # noqa: PLR0124 - NaN is NULL
-
-
-def _noun(noun: str, value: float) -> str:
-    return f" {noun}" if round(value) == 1 else f" {noun}s"
-
-
-_NUMBERS: Final[Mapping[str, Callable[[float], str]]] = {
-    "money": lambda value: f"{value:,.2f}",
-    "count": lambda value: f"{value:,.0f}",
+_NUMBERS: Final[Mapping[str, Sayer]] = {
+    "money": "{:,.2f}".format,
+    "count": "{:,.0f}".format,
     "percent": lambda value: f"{100.0 * value:.0f} %",
-    "plain": lambda value: f"{value:.6g}",
+    "plain": "{:.6g}".format,
 }
 
 

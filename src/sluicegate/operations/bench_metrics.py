@@ -83,9 +83,7 @@ def _compared(settings: Settings, transactions: int, legs_a_message: int) -> dic
             legs[counted] += len(applied.legs)
             if counted:
                 at = time.perf_counter()
-                for alert in alerts:
-                    if isinstance(alert, Alert):
-                        figures.alert(alert)
+                figures.alerts([each for each in alerts if isinstance(each, Alert)])
                 figures.applied(0, applied)
                 inside += time.perf_counter() - at
         if counted:

@@ -35,7 +35,7 @@ from sluicegate.streaming.producing import hand_over
 from sluicegate.streaming.progress import Progress
 from sluicegate.streaming.routing import Places, first_legs
 from sluicegate.streaming.scoring import scoring_of
-from sluicegate.streaming.sources import open_reader
+from sluicegate.streaming.sources import open_readers
 from sluicegate.streaming.topics import Topics, create_topics
 
 SEED: Final = 7
@@ -142,7 +142,7 @@ class Bench:
         topic = Topics.of(self._settings.changed(topics={"prefix": prefix})).transactions
         config = {"bootstrap.servers": self._broker.bootstrap}
         count = self._settings.topics.transactions_partitions
-        readers = [open_reader(config, topic, number, 0, 0) for number in range(count)]
+        readers = open_readers(config, topic, dict.fromkeys(range(count), (0, 0)))
         decoder, left = Decoder(Rules()), transactions
         until = time.monotonic() + GIVE_UP_SECONDS
         started = time.process_time()
@@ -152,8 +152,7 @@ class Bench:
                 decoder.decode(block.values, block.recorded_at_ms)
                 left -= len(block)
         spent = time.process_time() - started
-        for reader in readers:
-            reader.records.close()
+        readers[0].records.close()
         if left > 0:
             raise Problem(f"{left:,} of {transactions:,} transactions did not come", topic)
         return spent / transactions * 1e6

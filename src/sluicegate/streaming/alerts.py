@@ -1,11 +1,12 @@
 """From the hits of a legs message to alerts; the worker and a replay of its log make the same."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from sluicegate.domain.alert import Alert
-from sluicegate.judging.judgement import JudgedLeg, build_alert
+from sluicegate.domain.alert import Alert, Reason
+from sluicegate.judging.judgement import JudgedLeg, Vector, build_alert
 from sluicegate.judging.patterns import PatternSet
+from sluicegate.memory.accounts import Records
 from sluicegate.memory.row import ARRIVAL
 from sluicegate.memory.words import words_text
 from sluicegate.streaming.partition import Applied
@@ -19,16 +20,41 @@ def alerts_of(
 ) -> Iterator[Alert | UnjudgedLeg]:
     """An alert for each leg whose score reached the threshold, in the order of the log.
 
-    A leg of which no alert can be made, because its judgement fails, comes as it is kept.
+    They are made as they are asked for, of copies: the message may be forgotten. A leg of which no
+    alert can be made, because its judgement fails, comes as it is kept.
 
     `detected_at_ms` is the Kafka timestamp of the legs message, so that a replay says the same.
     """
     stepped = applied.stepped
     legs = applied.legs[stepped.hits]
-    scores = stepped.scores[stepped.hits].tolist()
     opinion = stepped.opinion
-    reasons = [()] * len(legs) if opinion is None else opinion.reasons()
-    model_version = None if opinion is None else opinion.model.version
+    hits = zip(
+        _judged_legs(legs, currency, detected_at_ms),
+        stepped.scores[stepped.hits].tolist(),
+        stepped.hit_features.copy(),
+        stepped.hit_strengths.copy(),
+        [()] * len(legs) if opinion is None else opinion.reasons(),
+        strict=True,
+    )
+    return _alerts(hits, pattern_set, None if opinion is None else opinion.model.version)
+
+
+def _alerts(
+    hits: Iterable[tuple[JudgedLeg, float, Vector, Vector, tuple[Reason, ...]]],
+    pattern_set: PatternSet,
+    model_version: str | None,
+) -> Iterator[Alert | UnjudgedLeg]:
+    for leg, score, features, strengths, model_reasons in hits:
+        try:
+            yield build_alert(
+                pattern_set, leg, score, features, strengths,
+                model_reasons=model_reasons, model_version=model_version,
+            )  # fmt: skip
+        except Exception as error:  # noqa: BLE001 - one judgement must not stop the stream
+            yield UnjudgedLeg.of(leg, features, strengths, pattern_set, error)
+
+
+def _judged_legs(legs: Records, currency: str, detected_at_ms: int) -> Iterator[JudgedLeg]:
     told = zip(
         words_text(legs["transaction"]),
         words_text(legs["account"]),
@@ -36,10 +62,8 @@ def alerts_of(
         *(legs[name].tolist() for name in _TOLD),
         strict=True,
     )
-    for hit, (transaction, account, counterparty, side, amount, occurred, recorded) in enumerate(
-        told
-    ):
-        judged = JudgedLeg(
+    for transaction, account, counterparty, side, amount, occurred, recorded in told:
+        yield JudgedLeg(
             transaction_id=transaction,
             account=account,
             side="inflow" if side == ARRIVAL else "outflow",
@@ -50,11 +74,3 @@ def alerts_of(
             recorded_at_ms=recorded,
             detected_at_ms=detected_at_ms,
         )
-        features, strengths = stepped.hit_features[hit], stepped.hit_strengths[hit]
-        try:
-            yield build_alert(
-                pattern_set, judged, scores[hit], features, strengths,
-                model_reasons=reasons[hit], model_version=model_version,
-            )  # fmt: skip
-        except Exception as error:  # noqa: BLE001 - one judgement must not stop the stream
-            yield UnjudgedLeg.of(judged, features, strengths, pattern_set, error)

@@ -1,4 +1,4 @@
-"""Records of one partition in blocks: all that one call of librdkafka gives, as columns.
+"""Records of a topic's partitions in blocks: all that one call of librdkafka gives, as columns.
 
 confluent-kafka makes a Python object of each record, which costs the router as much as everything
 else that it does. Here the librdkafka that comes with it is asked through its own C interface, and
@@ -69,36 +69,46 @@ class CannotRead(Exception):  # noqa: N818 - what it says, not that it is one
 
 
 class BlockReader:
-    """Reads one partition from an offset on; for one thread.
+    """One client that reads partitions of a topic, each from an offset on; for one thread.
 
-    `config` is as confluent-kafka takes it, without callbacks.
+    What it fetches of all of them comes in one answer of the broker. `config` is as confluent-kafka
+    takes it, without callbacks.
 
     Raises:
         ValueError: librdkafka does not know a setting, or not its value.
     """
 
-    def __init__(self, config: Mapping[str, Any], topic: str, partition: int, offset: int) -> None:
+    def __init__(self, config: Mapping[str, Any], topic: str, starts: Mapping[int, int]) -> None:
         self._topic = topic.encode()
-        self._partition = partition
         self._handle = _open(config)
         _poll_set_consumer(self._handle)
-        places = _list_new(1)
-        _list_add(places, self._topic, partition)
-        _list_set_offset(places, self._topic, partition, offset)
+        # Each partition keeps a queue of its own; what befalls the client comes in the first one.
+        self._queues = {
+            partition: _queue_of_partition(self._handle, self._topic, partition)
+            for partition in starts
+        }
+        of_client = _queue_of_client(self._handle)
+        _forward(of_client, next(iter(self._queues.values())))
+        _queue_destroy(of_client)
+        places = _list_new(len(starts))
+        for partition, offset in starts.items():
+            _forward(self._queues[partition], None)
+            _list_add(places, self._topic, partition)
+            _list_set_offset(places, self._topic, partition, offset)
         failed = _assign(self._handle, places)
         _list_destroy(places)
         if failed:
             raise ValueError(_error_text(failed).decode())
-        self._queue = _queue_of(self._handle)
 
-    def read(self, most: int, seconds: float) -> Block:
-        """Up to `most` records, waiting `seconds` for them at most.
+    def read(self, partition: int, most: int, seconds: float) -> Block:
+        """Up to `most` records of a partition, waiting `seconds` for them at most.
 
         Raises:
             CannotRead: something other than a record came.
         """
         pointers = np.empty(most, np.uint64)
-        count = _consume(self._queue, round(seconds * 1000), pointers.ctypes.data, most)
+        queue = self._queues[partition]
+        count = _consume(queue, round(seconds * 1000), pointers.ctypes.data, most)
         pointers = pointers[: max(0, count)]
         value_bytes, key_bytes, error = measured(pointers)
         if error:
@@ -111,17 +121,16 @@ class BlockReader:
         given_back(pointers, _DESTROY)
         return Block(columns[0], columns[1], columns[2], keys, values)
 
-    def end(self) -> int:
-        """Where the partition ends, as last heard of; below 0 before anything was."""
+    def end(self, partition: int) -> int:
+        """Where a partition ends, as last heard of; below 0 before anything was."""
         low, high = ctypes.c_int64(-1), ctypes.c_int64(-1)
-        _watermarks(
-            self._handle, self._topic, self._partition, ctypes.byref(low), ctypes.byref(high)
-        )
+        _watermarks(self._handle, self._topic, partition, ctypes.byref(low), ctypes.byref(high))
         return high.value
 
     def close(self) -> None:
         """Leaves the broker; nothing may be asked after it."""
-        _queue_destroy(self._queue)
+        for queue in self._queues.values():
+            _queue_destroy(queue)
         _consumer_close(self._handle)
         _destroy(self._handle)
 
@@ -170,7 +179,9 @@ _list_set_offset = _function(
 )
 _list_destroy = _function("topic_partition_list_destroy", None, _HANDLE)
 _assign = _function("assign", _INT, _HANDLE, _HANDLE)
-_queue_of = _function("queue_get_consumer", _HANDLE, _HANDLE)
+_queue_of_client = _function("queue_get_consumer", _HANDLE, _HANDLE)
+_queue_of_partition = _function("queue_get_partition", _HANDLE, _HANDLE, _TEXT, _NUMBER)
+_forward = _function("queue_forward", None, _HANDLE, _HANDLE)
 _queue_destroy = _function("queue_destroy", None, _HANDLE)
 _consume = _function("consume_batch_queue", ctypes.c_ssize_t, _HANDLE, _INT, _HANDLE, _SIZE)
 _watermarks = _function("get_watermark_offsets", _INT, _HANDLE, _TEXT, _NUMBER, _OUT, _OUT)

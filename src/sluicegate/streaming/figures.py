@@ -1,9 +1,10 @@
 """What the router and a worker show to Prometheus."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
@@ -19,9 +20,6 @@ from sluicegate.streaming.lead import Lead
 from sluicegate.streaming.partition import Applied, Partition
 from sluicegate.streaming.scoring import Scoring
 from sluicegate.streaming.sources import SourceReader
-
-if TYPE_CHECKING:
-    from prometheus_client import Counter
 
 USUAL_LAG_SECONDS: Final = 60.0
 OF_SOURCES: Final = tuple(
@@ -154,7 +152,6 @@ class WorkerFigures:
             for measure in Measure
         }
         self._version = ""
-        self._reasons: dict[tuple[str, str], Counter] = {}
 
     # While the stream goes on.
 
@@ -202,22 +199,25 @@ class WorkerFigures:
             name = scoring.pattern_set.patterns[index].pattern.name
             self._metrics.counter("sluicegate_worker_shadow_fired_total", pattern=name).inc(times)
 
-    def alert(self, alert: Alert) -> None:
-        """An alert was sent."""
-        now, measure = time.time(), alert.measure.value
-        self._alerts[measure].inc()
-        for reason in alert.reasons:
+    def alerts(self, alerts: Sequence[Alert]) -> None:
+        """These alerts were sent."""
+        if not alerts:
+            return
+        now = time.time()
+        for measure, times in Counter(alert.measure.value for alert in alerts).items():
+            self._alerts[measure].inc(times)
+        reasons = Counter(
+            (reason.pattern, alert.measure.value) for alert in alerts for reason in alert.reasons
+        )
+        for (name, measure), times in reasons.items():
             # A model names its inputs, which are too many to count each.
-            pattern = MODEL if reason.pattern.startswith(f"{MODEL}.") else reason.pattern
-            labels = (pattern, measure)
-            counter = self._reasons.get(labels)
-            if counter is None:  # asked for once: a look-up costs ten times an increment
-                counter = self._reasons[labels] = self._metrics.counter(
-                    "sluicegate_worker_reasons_total", pattern=pattern, measure=measure
-                )
-            counter.inc()
+            pattern = MODEL if name.startswith(f"{MODEL}.") else name
+            self._metrics.counter(
+                "sluicegate_worker_reasons_total", pattern=pattern, measure=measure
+            ).inc(times)
         self._last_alert.set(now)
-        self._sent_alert.observe(max(0.0, now - alert.recorded_at.timestamp()))
+        recorded = np.array([alert.recorded_at.timestamp() for alert in alerts])
+        self._sent_alert.observe_many(np.maximum(0.0, now - recorded))
 
     def unjudged(self, pattern: str) -> None:
         """A judgement failed and went to dead-letter."""

@@ -25,8 +25,6 @@ log = logging.getLogger(__name__)
 
 GATHERED_ENOUGH: Final = 8_192
 """Arrivals that are sent on although more are to come."""
-ALERTS_SECONDS: Final = 0.1
-"""While a backlog exists: how long alerts are gathered at most."""
 COMPLAIN_SECONDS: Final = 5.0
 
 
@@ -46,14 +44,11 @@ class Outgoing:
         self._tell_failed = failed
         self._outbox = Outbox(settings.topics.partitions)
         self._outbox_since = 0.0
-        self._alerts: list[tuple[int, Alert]] = []
-        self._alerts_since = 0.0
+        self._judged: list[tuple[int, int, Iterable[Alert | UnjudgedLeg]]] = []
         self._raised = FewLines(__name__, "alert raised")
         self._complained_at = 0.0
         self.failure: Exception | None = None
         """The first record that was not taken: nothing may be called safe after it."""
-        self.published_at = 0.0
-        """When the progress was published last, by the monotonic clock."""
         self._producer = Producer(
             {
                 **config,
@@ -73,20 +68,18 @@ class Outgoing:
         self._outbox.add(origin, arrivals, carried)
 
     def send_due(self) -> None:
-        """Sends what has been gathered for long enough, while more is to come."""
-        now = time.monotonic()
-        gathered_ms = (now - self._outbox_since) * 1000
+        """Sends the arrivals that are enough, or have waited long enough, while more is to come."""
+        gathered_ms = (time.monotonic() - self._outbox_since) * 1000
         if self._outbox.waiting >= GATHERED_ENOUGH or gathered_ms > self._settings.worker.gather_ms:
-            self._send_arrivals()
-        if now - self._alerts_since > ALERTS_SECONDS:
-            self.send_alerts()
+            self.send_arrivals()
 
     def send_all(self) -> None:
         """Sends on all that is gathered."""
-        self._send_arrivals()
+        self.send_arrivals()
         self.send_alerts()
 
-    def _send_arrivals(self) -> None:
+    def send_arrivals(self) -> None:
+        """Sends on the arrivals gathered."""
         if not self._outbox.waiting:
             return
         self._figures.sent(self._outbox.waiting)
@@ -94,40 +87,46 @@ class Outgoing:
             self._produce(self._topics.legs, value, partition=target)
 
     def send_alerts(self) -> None:
-        """Sends the alerts gathered.
+        """Makes the alerts gathered, and sends them: many at once take a third less time.
 
         They lie in the partition of their account, which is that of its legs.
         """
-        alerts, self._alerts = self._alerts, []
-        for partition, alert in alerts:
-            key, value = alert.account.encode(), alert.model_dump_json().encode()
-            self._produce(self._topics.stop_payment, value, key=key, partition=partition)
-            self._figures.alert(alert)
+        judged, self._judged = self._judged, []
+        sent = []
+        for partition, offset, of_message in judged:
+            for each in of_message:
+                if isinstance(each, Alert):
+                    self._send_alert(partition, offset, each)
+                    sent.append(each)
+                else:
+                    self._keep_unjudged(partition, offset, each)
+        self._figures.alerts(sent)
+
+    def _send_alert(self, partition: int, offset: int, alert: Alert) -> None:
+        key, value = alert.account.encode(), alert.model_dump_json().encode()
+        self._produce(self._topics.stop_payment, value, key=key, partition=partition)
+        self._raised.say(
+            trace=alert.transaction_id,
+            alert=alert.id,
+            account=mask_account(alert.account),
+            side=alert.side,
+            score=round(alert.score, 3),
+            measure=alert.measure.value,
+            pattern=alert.reasons[0].pattern,
+            partition=partition,
+            offset=offset,
+        )
 
     def forget_arrivals(self) -> None:
         """Drops what is gathered: its partitions have gone, their next owner sends it."""
         self._outbox.forget()
 
     def tell(self, partition: int, offset: int, judged: Iterable[Alert | UnjudgedLeg]) -> None:
-        """Takes the alerts of one legs message on their way, and what could not be judged of it."""
-        for each in judged:
-            if isinstance(each, Alert):
-                if not self._alerts:
-                    self._alerts_since = time.monotonic()
-                self._alerts.append((partition, each))
-                self._raised.say(
-                    trace=each.transaction_id,
-                    alert=each.id,
-                    account=mask_account(each.account),
-                    side=each.side,
-                    score=round(each.score, 3),
-                    measure=each.measure.value,
-                    pattern=each.reasons[0].pattern,
-                    partition=partition,
-                    offset=offset,
-                )
-            else:
-                self._keep_unjudged(partition, offset, each)
+        """Takes the alerts of one legs message on their way, and what could not be judged of it.
+
+        They are made when they are sent.
+        """
+        self._judged.append((partition, offset, judged))
 
     def _keep_unjudged(self, partition: int, offset: int, leg: UnjudgedLeg) -> None:
         log.error("pattern %r failed on a leg: %s", leg.pattern, leg.error)
@@ -152,7 +151,6 @@ class Outgoing:
         applied = {each.number: each.place.applied for each in partitions}
         if not applied:
             return
-        self.published_at = time.monotonic()
         progress = Progress(self._settings.worker.slot, time.time_ns() // 1_000_000, applied)
         self._produce(self._topics.progress, progress.message(), partition=0)
         self.poll()

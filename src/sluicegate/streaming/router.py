@@ -37,7 +37,7 @@ from sluicegate.streaming.refused import refused_among
 from sluicegate.streaming.refusing import DeadLetters
 from sluicegate.streaming.repeats import Repeats, Verdict
 from sluicegate.streaming.routing import Chains, Ints, Places
-from sluicegate.streaming.sources import SourceReader, open_reader, shares
+from sluicegate.streaming.sources import SourceReader, open_readers, shares
 from sluicegate.streaming.told import Told
 from sluicegate.streaming.topics import Topics
 
@@ -130,7 +130,7 @@ class Router:
                 "heartbeat.interval.ms": round(router.session_timeout_seconds * 200),
                 "enable.auto.commit": False,
                 "auto.offset.reset": "latest",
-                "fetch.wait.max.ms": 20,
+                "fetch.wait.max.ms": 100,
             }
         )
 
@@ -182,7 +182,7 @@ class Router:
             if self._active.is_set():
                 self._commit(readers)
         finally:
-            _close([self._told.consumer, *(reader.records for reader in readers)])
+            _close([self._told.consumer, *{reader.records for reader in readers}])
 
     def _turn(self, readers: Sequence[SourceReader]) -> None:
         """Reads once of all partitions: in step while there is a backlog, else all there is."""
@@ -357,7 +357,7 @@ class Router:
         self._source_id = topic_identity(self._config, topic)[topic]
         chains = Chains(self._settings.topics.partitions)
         self._resumes: dict[int, int] = {}
-        readers = []
+        stretches: dict[int, tuple[int, int]] = {}
         for place, low, high in found:
             start = low if place.offset < 0 else place.offset
             if not low <= start <= high:
@@ -372,7 +372,8 @@ class Router:
                 sent = unpack_place(said, topic, self._source_id, start, chains.partitions)
                 chains.sent[place.partition] = sent
             back = max(low, start - self._settings.router.repeat_reach)
-            readers.append(open_reader(self._config, topic, place.partition, back, high))
+            stretches[place.partition] = back, high
+        readers = open_readers(self._config, topic, stretches)
         again = {
             each.partition: range(each.next_offset, self._resumes[each.partition])
             for each in readers

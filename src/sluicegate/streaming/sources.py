@@ -1,12 +1,12 @@
 """Reads the partitions of the transactions topic in step by event time.
 
-One consumer for each source partition. Of each are read as many records as bring all of them to the
+One client reads all of them. Of each are read as many records as bring all of them to the
 same moment, by the pace at which event time went in what was read last; the router merges them.
 """
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,9 +19,9 @@ FETCH: Final[dict[str, Any]] = {
     "auto.offset.reset": "error",
     # librdkafka's default of 1,000 ms starves a fast reader (165,000 instead of 580,000 a second).
     "fetch.queue.backoff.ms": 2,
-    # A fetch costs the broker a third of a millisecond: wait up to 8 ms for 20 kB.
+    # A fetch costs the broker a third of a millisecond: wait up to 3 ms for 20 kB.
     "fetch.min.bytes": 20_000,
-    "fetch.wait.max.ms": 8,
+    "fetch.wait.max.ms": 3,
     "queued.min.messages": 50_000,
     "queued.max.messages.kbytes": 65_536,
     "max.partition.fetch.bytes": 2_097_152,
@@ -62,7 +62,7 @@ class SourceReader:
             Problem: the broker refuses to go on.
         """
         try:
-            block = self.records.read(most, seconds)
+            block = self.records.read(self.partition, most, seconds)
         except CannotRead as error:
             raise Problem(
                 f"partition {self.partition} of {self.topic} cannot be read on",
@@ -94,15 +94,19 @@ class SourceReader:
 
     def lag(self) -> int:
         """Records between this place and the end of the partition, as last heard of."""
-        return max(0, max(self.records.end(), self.known_end) - self.next_offset)
+        return max(0, max(self.records.end(self.partition), self.known_end) - self.next_offset)
 
 
-def open_reader(
-    config: dict[str, Any], topic: str, partition: int, offset: int, end: int
-) -> SourceReader:
-    """A reader of one source partition from an offset on; it ends at `end` now."""
-    records = BlockReader({**config, **FETCH}, topic, partition, offset)
-    return SourceReader(topic, partition, records, offset, end)
+def open_readers(
+    config: dict[str, Any], topic: str, stretches: Mapping[int, tuple[int, int]]
+) -> list[SourceReader]:
+    """A reader of each source partition, from an offset on; with where the partition ends now."""
+    starts = {partition: start for partition, (start, _) in stretches.items()}
+    records = BlockReader({**config, **FETCH}, topic, starts)
+    return [
+        SourceReader(topic, partition, records, start, end)
+        for partition, (start, end) in stretches.items()
+    ]
 
 
 def shares(readers: Sequence[SourceReader], most: int) -> list[int]:

@@ -32,6 +32,7 @@ from sluicegate.streaming.figures import WorkerFigures
 from sluicegate.streaming.gaps import Gaps
 from sluicegate.streaming.identity import topic_identity
 from sluicegate.streaming.judge_web import JudgeWeb, token_guard
+from sluicegate.streaming.later import Later
 from sluicegate.streaming.outgoing import Outgoing
 from sluicegate.streaming.partition import Gap
 from sluicegate.streaming.published import ActiveSets
@@ -48,8 +49,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TABLE = "accounts"
+BUSY_LEGS = 500
+"""Legs of one delivery from which on the router may wait to hear of them: its lead is used up."""
 PROGRESS_SECONDS = 0.02
-"""How often the place is published at most; the router's lead hangs on it."""
+"""How often the place is published then at most."""
+CALM_PROGRESS_SECONDS = 0.1
+"""And how often else: the router does not wait for it."""
+BACKLOG_LEGS = 4_000
+"""Legs of one delivery that only a backlog brings."""
+ALERTS_SECONDS = 0.2
+"""How long alerts are gathered then at most; else they are sent at once."""
 BREATH_SECONDS = 0.05
 """How long judging goes on before the event loop, which sends Faust's heartbeats, has its turn."""
 IDLE_SECONDS = 1.0
@@ -75,13 +84,14 @@ class Worker:
         self._asked_to_stop_at: float | None = None
         self._rebalances = 0
         self._assigned_at = time.monotonic()
-        self._publishing: asyncio.TimerHandle | None = None
         self._figures = WorkerFigures(metrics, settings.metrics.max_lag_seconds)
         self._figures.judges_by(self._sets.configured.pattern_set)
         self._gaps = Gaps(
             _state_folder(), f"{settings.topics.prefix}{settings.worker.slot}", self._figures
         )
         self._outgoing = Outgoing(settings, self._config, self._figures, self._failed_elsewhere)
+        self._publishing = Later(self._publish, self._fail)
+        self._alerting = Later(self._outgoing.send_alerts, self._fail)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.app = self._application(bootstrap)
         self._channel = StreamChannel(self.app, maxsize=4)
@@ -233,7 +243,7 @@ class Worker:
         @self.app.timer(IDLE_SECONDS, name="upkeep")
         async def upkeep() -> None:
             """Says where the partitions stand, and takes the checkpoints that are due."""
-            self._publish()
+            self._publishing.now()
             held = list(self.partitions.values())
             self._figures.state(held, self._reader.ends if self._reader else {})
             self._gaps.look(held)
@@ -295,10 +305,12 @@ class Worker:
                 self._config, self.topics.legs, starts, self._deliver, self._failed_elsewhere
             )
             self._reader.start()
-        self._publish()
+        self._publishing.now()
         # Hundreds of thousands of objects live as long as the process, most of them of libraries:
-        # looking through them again and again would hold the stream up.
+        # looking through them again and again would hold the stream up. What an alert is made of
+        # lives for a moment: to look for garbage among it, as young as it is, finds none.
         gc.freeze()
+        gc.set_threshold(100_000, 50, 50)
 
     async def _leave(self) -> None:
         """Stops reading and checkpoints what is held, so that the next owner goes on from here."""
@@ -307,7 +319,7 @@ class Worker:
         self._stop_reading()
         self._assigned_at = time.monotonic()
         if self._failure is None:
-            self._publish()
+            self._publishing.now()
             await self._upkeep.leave()
         self._outgoing.forget_arrivals()
         self.partitions = {}
@@ -358,42 +370,35 @@ class Worker:
         if self._failure is not None:
             return
         started = breathed = time.monotonic()
+        legs = 0
         for message in messages:
             if reader is not self._reader:
                 return  # the partitions have gone: their next owner reads this again
-            self._apply(message)
+            legs += self._apply(message)
             partition = self.partitions[message.partition() or 0]
             if not self._sets.holds(partition.place.activated):
                 await self._activate(partition)
             self._outgoing.send_due()
             if time.monotonic() - breathed > BREATH_SECONDS:
-                self._publish()
+                self._publishing.now()
                 await asyncio.sleep(0)
                 breathed = time.monotonic()
-        backlog = self._channel.waiting
-        if not backlog:
-            self._outgoing.send_all()
+        if not self._channel.waiting:
+            self._outgoing.send_arrivals()
+        self._alerting.within(ALERTS_SECONDS if legs >= BACKLOG_LEGS else 0)
+        self._publishing.within(PROGRESS_SECONDS if legs >= BUSY_LEGS else CALM_PROGRESS_SECONDS)
         self._outgoing.poll()
-        self._publish_soon()
         self._figures.turn(time.monotonic() - started)
         self._upkeep.take_due({message.partition() or 0 for message in messages})
 
-    def _publish_soon(self) -> None:
-        """Says where the partitions stand, now or as soon as it was not said just before."""
-        wait = self._outgoing.published_at + PROGRESS_SECONDS - time.monotonic()
-        if wait <= 0:
-            self._publish()
-        elif self._publishing is None and self._loop is not None:
-            self._publishing = self._loop.call_later(wait, self._publish)
-
     def _publish(self) -> None:
-        if self._publishing is not None:
-            self._publishing.cancel()
-            self._publishing = None
         self._outgoing.publish_progress(self.partitions.values())
 
-    def _apply(self, message: Message) -> None:
-        """Judges and remembers one message; whatever goes wrong names its place in the log."""
+    def _apply(self, message: Message) -> int:
+        """Judges and remembers one message, and gives how many legs it held.
+
+        Whatever goes wrong names its place in the log.
+        """
         number, offset = message.partition() or 0, message.offset() or 0
         error = message.error()
         if error is not None:
@@ -412,7 +417,7 @@ class Worker:
             raise
         judged_at_ms = self._applied_ms[number] = message.timestamp()[1]
         if applied is None:
-            return
+            return 0
         if len(applied.stepped.hits):
             currency = self.settings.contract.base_currency
             judged = alerts_of(applied, scoring.pattern_set, currency, judged_at_ms)
@@ -422,6 +427,7 @@ class Worker:
         self._upkeep.note(number, len(applied.legs) or 1)
         self._figures.applied(number, applied)
         self._figures.shadows(applied, scoring)
+        return len(applied.legs)
 
     # Failure.
 
