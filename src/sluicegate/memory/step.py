@@ -9,9 +9,7 @@ from typing import Final
 
 import numba as nb
 import numpy as np
-from llvmlite import ir
 from numba import types as nt
-from numba.extending import intrinsic
 
 from sluicegate.memory.directives import (
     DIRECTIVE_TYPE,
@@ -30,6 +28,7 @@ from sluicegate.memory.kernel import (
     remember_score,
 )
 from sluicegate.memory.population import POPULATION_TYPE, observe_rarity
+from sluicegate.memory.prefetch import CACHE_LINE, prefetch
 from sluicegate.memory.row import (
     ARRIVAL,
     DEPARTURE,
@@ -77,33 +76,14 @@ META: Final = 4
 
 LOOK_AHEAD: Final = 4
 """Legs ahead for which the row is asked for, so that it has come from memory when it is needed."""
-CACHE_LINE: Final = 64
 LEARNS: Final = True
 COUNTS_NOTHING: Final = False
-
-
-@intrinsic
-def _prefetch(_context, array, row, byte):
-    """Asks for the cache line at `byte` of `array[row]` (LLVM's prefetch: write, keep, data)."""
-
-    def generate(context, builder, signature, args):
-        rows = context.make_array(signature.args[0])(context, builder, args[0])
-        base = builder.ptrtoint(rows.data, ir.IntType(64))
-        offset = builder.add(builder.mul(args[1], rows.itemsize), args[2])
-        line = builder.inttoptr(builder.add(base, offset), ir.IntType(8).as_pointer())
-        i32 = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [line.type, i32, i32, i32])
-        llvm = builder.module.declare_intrinsic("llvm.prefetch", [line.type], kind)
-        builder.call(llvm, [line, i32(1), i32(3), i32(1)])
-        return context.get_dummy_value()
-
-    return nt.void(array, nt.int64, nt.int64), generate
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _fetch_row(rows, row):
     for byte in range(0, rows.itemsize, CACHE_LINE):
-        _prefetch(rows, row, byte)
+        prefetch(rows, row, byte)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
@@ -154,12 +134,12 @@ def _find_or_add_all(rows, slots, meta, legs, found):
     count, mask = legs.shape[0], slots.shape[0] - 1
     for i in range(count):
         found[i] = np.int64(fingerprint(legs[i].account))
-        _prefetch(slots, found[i] & mask, 0)
+        prefetch(slots, found[i] & mask, 0)
     for i in range(count):
         entry = slots[found[i] & mask]
         is_likely = entry >> np.uint64(32) == np.uint64(found[i])
         found[i] = np.int64(entry & np.uint64(0xFFFFFFFF)) - 1 if is_likely else -1
-        _prefetch(rows, max(found[i], 0), 0)
+        prefetch(rows, max(found[i], 0), 0)
     for i in range(count):
         if found[i] < 0 or not _is_of(rows[found[i]], legs[i].account):
             found[i] = _find_or_add(rows, slots, meta, legs[i].account)

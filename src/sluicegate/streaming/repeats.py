@@ -12,9 +12,13 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
+from sluicegate.memory.prefetch import prefetch
 from sluicegate.streaming.decoder import Decoded
 
 _ENTRY: Final = np.dtype([("id", "<u8"), ("content", "<u8"), ("position", "<i8")])
+
+_AT_ONCE: Final = 64
+"""Rows whose places are asked for together."""
 
 
 class Verdict(IntEnum):
@@ -45,45 +49,59 @@ def _look(table, key):
 
 
 @nb.njit(cache=True, nogil=True)
-def _judge(young, old, filled, half, reach, transaction, content, positions, rows, verdicts):
-    """Verdict on each row; returns how many entries `young` holds, and the row to go on from."""
+def _keys(young, old, transaction, rows, keys):
+    """The key of each row's id; its places in both tables are asked for before they are needed."""
+    mask = np.uint64(young.shape[0] - 1)
     for k in range(rows.shape[0]):
-        if filled >= half:
-            return filled, k
-        i = rows[k]
         key = np.uint64(0x9E3779B97F4A7C15)
         for w in range(transaction.shape[1]):
-            key = _mix(key, transaction[i, w])
-        key |= np.uint64(1)  # 0 marks a free place
-        at = _look(young, key)
-        found = young[at].id != 0
-        earlier = young[at] if found else old[_look(old, key)]
-        if earlier.id == 0 or positions[i] - earlier.position > reach:
-            verdicts[k] = _NEW
-        elif earlier.content == content[i]:
-            verdicts[k] = _REPEAT
-        else:
-            verdicts[k] = _ID_REUSED
-        if not found:
-            young[at].id = key
-            filled += 1
-        young[at].content = content[i]
-        young[at].position = positions[i]
-    return filled, rows.shape[0]
+            key = _mix(key, transaction[rows[k], w])
+        keys[k] = key | np.uint64(1)  # 0 marks a free place
+        prefetch(young, np.int64(keys[k] & mask), 0)
+        prefetch(old, np.int64(keys[k] & mask), 0)
 
 
 @nb.njit(cache=True, nogil=True)
-def _contents(payer, payee, amount_minor, occurred_at_ms):
-    out = np.empty(payer.shape[0], np.uint64)
-    for i in range(payer.shape[0]):
-        h = _mix(np.uint64(0x94D049BB133111EB), np.uint64(amount_minor[i]))
-        h = _mix(h, np.uint64(occurred_at_ms[i]))
-        for w in range(payer.shape[1]):
-            h = _mix(h, payer[i, w])
-        for w in range(payee.shape[1]):
-            h = _mix(h, payee[i, w])
-        out[i] = h
-    return out
+def _content(payer, payee, amount_minor, occurred_at_ms, i):
+    h = _mix(np.uint64(0x94D049BB133111EB), np.uint64(amount_minor[i]))
+    h = _mix(h, np.uint64(occurred_at_ms[i]))
+    for w in range(payer.shape[1]):
+        h = _mix(h, payer[i, w])
+    for w in range(payee.shape[1]):
+        h = _mix(h, payee[i, w])
+    return h
+
+
+@nb.njit(cache=True, nogil=True)
+def _judge(
+    young, old, filled, half, reach, transaction, payer, payee, amount_minor, occurred_at_ms,
+    positions, rows, verdicts,
+):  # fmt: skip
+    """Verdict on each row; returns how many entries `young` holds, and the row to go on from."""
+    keys = np.empty(_AT_ONCE, np.uint64)
+    for start in range(0, rows.shape[0], _AT_ONCE):
+        stop = min(start + _AT_ONCE, rows.shape[0])
+        _keys(young, old, transaction, rows[start:stop], keys)
+        for k in range(start, stop):
+            if filled >= half:
+                return filled, k
+            i, key = rows[k], keys[k - start]
+            at = _look(young, key)
+            found = young[at].id != 0
+            earlier = young[at] if found else old[_look(old, key)]
+            content = _content(payer, payee, amount_minor, occurred_at_ms, i)
+            if earlier.id == 0 or positions[i] - earlier.position > reach:
+                verdicts[k] = _NEW
+            elif earlier.content == content:
+                verdicts[k] = _REPEAT
+            else:
+                verdicts[k] = _ID_REUSED
+            if not found:
+                young[at].id = key
+                filled += 1
+            young[at].content = content
+            young[at].position = positions[i]
+    return filled, rows.shape[0]
 
 
 class Repeats:
@@ -106,15 +124,13 @@ class Repeats:
         self, decoded: Decoded, positions: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.uint8]:
         """A `Verdict` for each chosen row; rows come in the order of their positions."""
-        content = _contents(
-            decoded.payer, decoded.payee, decoded.amount_minor, decoded.occurred_at_ms
-        )
         verdicts = np.zeros(len(rows), np.uint8)
         done = 0
         while done < len(rows):
             self._filled, taken = _judge(
                 self._young, self._old, self._filled, self._half, self._reach,
-                decoded.transaction, content, positions, rows[done:], verdicts[done:],
+                decoded.transaction, decoded.payer, decoded.payee, decoded.amount_minor,
+                decoded.occurred_at_ms, positions, rows[done:], verdicts[done:],
             )  # fmt: skip
             done += taken
             if self._filled >= self._half:
