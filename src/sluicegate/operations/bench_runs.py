@@ -47,6 +47,8 @@ AT_ONCE: Final = 1_500
 SAMPLE_THRESHOLD: Final = 0.4
 """At the slower rate alerts start at this score, so that there are enough of them to measure."""
 
+ACCOUNTS_OF_RATE: Final = 4
+"""Accounts of the live runs for each transaction a second: at any rate an account pays as often."""
 MAKING_SECONDS: Final = 2e-5
 """A transaction of the live runs is made, before they begin, in less than this."""
 
@@ -216,7 +218,7 @@ class Bench:
         """Sends what is due, every 5 ms so many at once, each with the time at which it was due."""
         producer, count = self.producer(2), rate * seconds
         start = time.time() + count * MAKING_SECONDS
-        city = City(SEED, 20_000).live(int(start * 1000), rate)
+        city = City(SEED, ACCOUNTS_OF_RATE * rate).live(int(start * 1000), rate)
         at_once = rate // 200
         for index, (key, value) in enumerate(list(islice(flat(city), count))):
             due = start + (index - index % at_once) / rate

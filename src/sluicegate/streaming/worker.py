@@ -55,10 +55,10 @@ PROGRESS_SECONDS = 0.02
 """How often the place is published then at most."""
 CALM_PROGRESS_SECONDS = 0.1
 """And how often else: the router does not wait for it."""
-BACKLOG_LEGS = 4_000
-"""Legs of one delivery that only a backlog brings."""
-ALERTS_SECONDS = 0.2
-"""How long alerts are gathered then at most; else they are sent at once."""
+ALERTS_SECONDS = 0.02
+"""How long alerts are gathered for each `BUSY_LEGS` of a delivery; of fewer they go at once."""
+MOST_ALERTS_SECONDS = 0.2
+"""And how long at most, in a backlog."""
 BREATH_SECONDS = 0.05
 """How long judging goes on before the event loop, which sends Faust's heartbeats, has its turn."""
 IDLE_SECONDS = 1.0
@@ -385,7 +385,7 @@ class Worker:
                 breathed = time.monotonic()
         if not self._channel.waiting:
             self._outgoing.send_arrivals()
-        self._alerting.within(ALERTS_SECONDS if legs >= BACKLOG_LEGS else 0)
+        self._alerting.within(min(MOST_ALERTS_SECONDS, legs // BUSY_LEGS * ALERTS_SECONDS))
         self._publishing.within(PROGRESS_SECONDS if legs >= BUSY_LEGS else CALM_PROGRESS_SECONDS)
         self._outgoing.poll()
         self._figures.turn(time.monotonic() - started)
