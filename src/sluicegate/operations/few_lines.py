@@ -1,6 +1,6 @@
 """Log lines about things that may come by the thousand: so many a second, then how many more.
 
-A line costs up to 0.3 ms: a backlog's thousands would cost it a tenth of its pace. Each of the
+A line costs up to 0.3 ms: a backlog's thousands would cost it a good part of its pace. Each of the
 things is on a topic all the same.
 """
 
