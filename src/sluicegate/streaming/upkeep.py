@@ -154,8 +154,8 @@ class Upkeep:
 
     def _begin(self, kept: _Kept) -> None:
         """Takes the changed rows as of now; they are copied and written beside the stream."""
-        began = time.monotonic()
         self._outgoing.send_all()  # what the state has sent on goes into the log before it
+        began = time.monotonic()
         now, period = began, self._settings.sweep_seconds
         begins = kept.sweep is None
         sweep = kept.sweep = kept.sweep or Sweep(len(kept.partition.memory), now)

@@ -57,7 +57,7 @@ CALM_PROGRESS_SECONDS = 0.1
 """And how often else: the router does not wait for it."""
 ALERTS_SECONDS = 0.02
 """How long alerts are gathered for each `BUSY_LEGS` of a delivery; of fewer they go at once."""
-MOST_ALERTS_SECONDS = 0.2
+MOST_ALERTS_SECONDS = 0.1
 """And how long at most, in a backlog."""
 BREATH_SECONDS = 0.05
 """How long judging goes on before the event loop, which sends Faust's heartbeats, has its turn."""
