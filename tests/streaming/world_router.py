@@ -21,6 +21,7 @@ from tests.streaming.world import (
 from sluicegate.domain.transaction import Rules
 from sluicegate.operations.metrics import Metrics, Part
 from sluicegate.streaming import router as router_module
+from sluicegate.streaming import sources as sources_module
 from sluicegate.streaming import told as told_module
 from sluicegate.streaming.blocks import Block
 from sluicegate.streaming.committed import Committed
@@ -31,7 +32,6 @@ from sluicegate.streaming.records import SourceRecord
 from sluicegate.streaming.refusing import DeadLetters
 from sluicegate.streaming.repeats import Repeats
 from sluicegate.streaming.router import Read, Router
-from sluicegate.streaming.sources import SourceReader
 from sluicegate.streaming.stretch import Stretch
 from sluicegate.streaming.told import Told
 
@@ -181,14 +181,8 @@ class RouterProcess(Router):
         connected._active = connected._stop = threading.Event()
         connected._lead = Lead(1, 1)
 
-        def open_readers(
-            _: object, topic: str, stretches: dict[int, tuple[int, int]]
-        ) -> list[SourceReader]:
-            logs: Any = _Logs(world, {number: start for number, (start, _) in stretches.items()})
-            return [
-                SourceReader(topic, number, logs, start, end)
-                for number, (start, end) in stretches.items()
-            ]
+        def read_logs(_: object, __: str, starts: dict[int, int]) -> _Logs:
+            return _Logs(world, starts)
 
         def topic_identity(_: object, topic: str) -> dict[str, str]:
             return {topic: "bank"}
@@ -204,7 +198,7 @@ class RouterProcess(Router):
             patch.object(told_module, "Consumer", lambda _: self._pulled),
             patch.object(told_module, "StretchReader", lambda _: _Stretches(world)),
             patch.object(told_module, "topic_identity", topic_identity),
-            patch.object(router_module, "open_readers", open_readers),
+            patch.object(sources_module, "BlockReader", read_logs),
             patch.object(router_module, "topic_identity", topic_identity),
             patch.object(router_module, "refused_among", refused_among),
         ):

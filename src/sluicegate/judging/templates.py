@@ -96,15 +96,18 @@ def _check_unit(feature: str, kind: str) -> None:
 
 def _sayer(kind: str, noun: str, language: Language) -> Sayer:
     """What says the values of a gap; chosen once, for it is called for each alert."""
-    unknown = _UNKNOWN[language]
+    say, unknown = _sayer_of_known(kind, noun, language), _UNKNOWN[language]
+    return lambda value: say(value) if value == value else unknown  # noqa: PLR0124 - NaN is NULL
+
+
+def _sayer_of_known(kind: str, noun: str, language: Language) -> Sayer:
     if kind in ("seconds", "days"):
         unit = 86_400.0 if kind == "days" else 1.0
-        number: Sayer = lambda value: _duration(value * unit, language)  # noqa: E731 - as below
-    elif noun:
-        number = lambda value: f"{value:,.0f} {noun if round(value) == 1 else f'{noun}s'}"  # noqa: E731
-    else:
-        number = _NUMBERS[kind]
-    return lambda value: number(value) if value == value else unknown  # noqa: PLR0124 - NaN is NULL
+        return lambda value: _duration(value * unit, language)
+    number = _NUMBERS[kind]
+    if not noun:
+        return number
+    return lambda value: f"{number(value)} {noun}{'' if round(value) == 1 else 's'}"
 
 
 _NUMBERS: Final[Mapping[str, Sayer]] = {

@@ -6,7 +6,6 @@ and commits the source offsets after both are acknowledged. Any delivery error e
 without a commit.
 """
 
-import gc
 import logging
 import threading
 import time
@@ -21,6 +20,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from sluicegate.domain.refusal import Refusal, Refused
 from sluicegate.domain.transaction import Rules
 from sluicegate.errors import Problem
+from sluicegate.operations.garbage import look_seldom
 from sluicegate.operations.metrics import Metrics
 from sluicegate.settings import Settings
 from sluicegate.streaming.blocks import Block, BlockReader
@@ -446,8 +446,5 @@ def run_router(settings: Settings, bootstrap: str, metrics: Metrics, stop: threa
         Problem: it cannot start, or something failed.
     """
     router = Router(settings, bootstrap, metrics, stop)
-    # Thousands of messages live for one turn each: collecting them young finds no garbage and
-    # costs a tenth of the time.
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 50)
+    look_seldom()
     router.run()

@@ -7,7 +7,6 @@ skips a leg.
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import socket
@@ -23,6 +22,7 @@ from confluent_kafka import KafkaException, Message
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
+from sluicegate.operations.garbage import look_seldom
 from sluicegate.operations.metrics import Metrics
 from sluicegate.settings import Settings, WorkerSettings
 from sluicegate.streaming.alerts import alerts_of
@@ -306,11 +306,7 @@ class Worker:
             )
             self._reader.start()
         self._publishing.now()
-        # Hundreds of thousands of objects live as long as the process, most of them of libraries:
-        # looking through them again and again would hold the stream up. What an alert is made of
-        # lives for a moment: to look for garbage among it, as young as it is, finds none.
-        gc.freeze()
-        gc.set_threshold(100_000, 50, 50)
+        look_seldom()
 
     async def _leave(self) -> None:
         """Stops reading and checkpoints what is held, so that the next owner goes on from here."""
