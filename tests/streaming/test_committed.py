@@ -14,6 +14,7 @@ from sluicegate.operations.broker import EmbeddedBroker
 from sluicegate.settings import Settings
 from sluicegate.streaming import committed as committed_module
 from sluicegate.streaming.committed import Committed, StoppedError
+from sluicegate.streaming.offsets import Offsets
 from sluicegate.streaming.topics import Topics, create_topics
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ def group_of(broker: EmbeddedBroker) -> Consumer:
     return Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "g", "log_level": 0})
 
 
+def offsets_of(broker: EmbeddedBroker) -> Offsets:
+    return Offsets({"bootstrap.servers": broker.bootstrap, "log_level": 0})
+
+
 def test_a_broker_that_comes_back_answers_what_was_asked_while_it_was_away(
     own_broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -43,13 +48,13 @@ def test_a_broker_that_comes_back_answers_what_was_asked_while_it_was_away(
     own_broker.kill()
     back = threading.Timer(2.0, own_broker.start)
     back.start()
-    found = Committed(group, threading.Event()).places(topic)
+    found = Committed(group, offsets_of(own_broker), threading.Event()).places(topic)
     back.join()
     assert [(place.partition, low, high) for place, low, high in found] == [
         (number, 0, 0) for number in range(Settings().topics.transactions_partitions)
     ]
     with pytest.raises(Problem, match="there is no topic nowhere"):
-        Committed(group, threading.Event()).places("nowhere")
+        Committed(group, offsets_of(own_broker), threading.Event()).places("nowhere")
     group.close()
 
 
@@ -59,6 +64,6 @@ def test_who_is_told_to_stop_waits_no_longer(own_broker: EmbeddedBroker) -> None
     threading.Timer(0.5, stop.set).start()
     started = time.monotonic()
     with pytest.raises(StoppedError):
-        Committed(group, stop).places("transactions")
+        Committed(group, offsets_of(own_broker), stop).places("transactions")
     assert time.monotonic() - started < STOPS_WITHIN_SECONDS
     group.close()

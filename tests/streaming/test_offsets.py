@@ -53,6 +53,8 @@ def test_ends_are_told_again_after_the_broker_was_killed_and_restarted() -> None
 
         assert persisting(lambda: offsets.ends(TOPIC, range(2))) == {0: 0, 1: 1}
         offsets.delete_before(TOPIC, 1, 1)
+        assert offsets.partitions(TOPIC) == [0, 1]
+        assert offsets.bounds(TOPIC, range(2)) == {0: (0, 0), 1: (1, 1)}
 
 
 def test_a_frozen_broker_has_told_no_end() -> None:

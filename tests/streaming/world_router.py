@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
@@ -83,25 +82,26 @@ class _Producer:
 
 
 class _Group:
-    """The routers' group and the transactions topic, as the router's consumers ask for them."""
+    """The routers' group and the bounds of topics, as the router's clients ask for them."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         world.routers += 1
         self._generation = world.routers
 
-    def list_topics(self, topic: str, **_: object) -> Any:
-        partitions = dict.fromkeys(range(SOURCES if topic == TOPICS.transactions else 1))
-        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions=partitions)})
+    def partitions(self, topic: str, _seconds: float) -> list[int]:
+        return list(range(SOURCES if topic == TOPICS.transactions else 1))
 
     def committed(self, asked: list[TopicPartition], **_: object) -> list[TopicPartition]:
         known = self._world.committed
         return [known.get((place.topic, place.partition), place) for place in asked]
 
-    def get_watermark_offsets(self, place: TopicPartition, **_: object) -> tuple[int, int]:
-        if place.topic == TOPICS.transactions:
-            return 0, len(self._world.transactions[place.partition])
-        return 0, len(self._world.told_of(place.topic))
+    def bounds(
+        self, topic: str, partitions: list[int], _seconds: float
+    ) -> dict[int, tuple[int, int]]:
+        if topic == TOPICS.transactions:
+            return {each: (0, len(self._world.transactions[each])) for each in partitions}
+        return dict.fromkeys(partitions, (0, len(self._world.told_of(topic))))
 
     def commit(self, offsets: list[TopicPartition], **_: object) -> None:
         self._world.effect()
@@ -184,8 +184,8 @@ class RouterProcess(Router):
         def read_logs(_: object, __: str, starts: dict[int, int]) -> _Logs:
             return _Logs(world, starts)
 
-        def topic_identity(_: object, topic: str) -> dict[str, str]:
-            return {topic: "bank"}
+        def topic_identity(_: object, *topics: str) -> dict[str, str]:
+            return dict.fromkeys(topics, "bank")
 
         def refused_among(*_: object) -> dict[int, list[int]]:
             return {number: [] for number in range(SOURCES)}
@@ -202,7 +202,8 @@ class RouterProcess(Router):
             patch.object(router_module, "topic_identity", topic_identity),
             patch.object(router_module, "refused_among", refused_among),
         ):
-            committed = Committed(connected._group, threading.Event())
+            group = connected._group
+            committed = Committed(group, group, threading.Event())
             self._readers, connected._chains = self._resume(committed)
             connected._told = Told(SETTINGS, {}, committed, connected._dead_letters)
             self._told.resume()

@@ -5,6 +5,7 @@ import signal
 from threading import Event
 
 from sluicegate.errors import Problem
+from sluicegate.operations.garbage import look_seldom
 from sluicegate.operations.logs import start_logging
 from sluicegate.operations.metrics import Metrics, Part, serve_metrics
 from sluicegate.settings import BrokerSettings, Settings
@@ -47,11 +48,13 @@ def run_part(part: Part, settings: Settings, bootstrap: str) -> None:
     # Each loads much that the others do not need.
     match part:
         case Part.ROUTER:
+            look_seldom()
             from sluicegate.streaming.router import run_router  # noqa: PLC0415
 
             metrics = _shown(part, settings, settings.router.metrics_port)
             run_router(settings, bootstrap, metrics, stop_on_signals())
         case Part.WORKER:
+            look_seldom()
             from sluicegate.streaming.worker import run_worker  # noqa: PLC0415
 
             run_worker(settings, bootstrap, _shown(part, settings, settings.worker.metrics_port))

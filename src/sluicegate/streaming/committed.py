@@ -7,8 +7,7 @@ from typing import Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from sluicegate.errors import Problem
-from sluicegate.streaming.offsets import passes
+from sluicegate.streaming.offsets import Offsets, passes
 
 Answer = TypeVar("Answer")
 
@@ -25,8 +24,9 @@ class StoppedError(Exception):
 class Committed:
     """The places of a group, by topic; whoever asks may be told to `stop` meanwhile."""
 
-    def __init__(self, group: Consumer, stop: threading.Event) -> None:
+    def __init__(self, group: Consumer, offsets: Offsets, stop: threading.Event) -> None:
         self._group = group
+        self._offsets = offsets
         self._stop = stop
 
     def places(self, topic: str) -> list[tuple[TopicPartition, int, int]]:
@@ -37,19 +37,12 @@ class Committed:
             KafkaException: no answer came.
             StoppedError: the process is to stop.
         """
-        listed = self._answer(lambda s: self._group.list_topics(topic, timeout=s)).topics[topic]
-        if listed.error is not None:
-            raise Problem(
-                f"there is no topic {topic}",
-                str(listed.error.str()),
-                "`sluicegate topics create` makes the topics",
-            )
-        asked = [TopicPartition(topic, number) for number in sorted(listed.partitions)]
+        numbers = self._answer(lambda s: self._offsets.partitions(topic, s))
+        asked = [TopicPartition(topic, number) for number in numbers]
         committed = self._answer(lambda s: self._group.committed(asked, timeout=s))
-        return [(place, *self._bounds(place)) for place in committed]
-
-    def _bounds(self, place: TopicPartition) -> tuple[int, int]:
-        return self._answer(lambda s: self._group.get_watermark_offsets(place, timeout=s))
+        # after the places: who committed them read no further than the end at that time
+        bounds = self._answer(lambda s: self._offsets.bounds(topic, numbers, s))
+        return [(place, *bounds[place.partition]) for place in committed]
 
     def _answer(self, question: Callable[[float], Answer]) -> Answer:
         until = time.monotonic() + ASK_SECONDS

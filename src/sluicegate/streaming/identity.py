@@ -8,21 +8,21 @@ from confluent_kafka.admin import AdminClient
 from sluicegate.errors import Problem
 
 
-def topic_identity(config: dict[str, Any], topic: str) -> dict[str, str]:
-    """Ids of the cluster and of the topic, by name.
+def topic_identity(config: dict[str, Any], *topics: str) -> dict[str, str]:
+    """Ids of the cluster and of the topics, by name.
 
     Raises:
-        Problem: the topic is not there, or the broker does not answer.
+        Problem: a topic is not there, or the broker does not answer.
     """
     admin = AdminClient(config)
     try:
         cluster = admin.describe_cluster(request_timeout=30).result().cluster_id
-        described = admin.describe_topics(TopicCollection([topic]), request_timeout=30)
-        topic_id = described[topic].result().topic_id
+        described = admin.describe_topics(TopicCollection(list(topics)), request_timeout=30)
+        ids = {topic: str(answer.result().topic_id) for topic, answer in described.items()}
     except KafkaException as error:
         raise Problem(
-            f"topic {topic} cannot be described",
+            f"{', '.join(topics)} cannot be described",
             str(error.args[0].str()),
             "`sluicegate topics create` makes the topics",
         ) from error
-    return {"cluster": str(cluster), topic: str(topic_id)}
+    return {"cluster": str(cluster), **ids}

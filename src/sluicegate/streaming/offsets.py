@@ -1,4 +1,4 @@
-"""Asks the broker where partitions end, and goes on asking rightly after it was restarted."""
+"""Asks the broker where partitions begin and end, and asks rightly after it was restarted."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # poor stubs
+
+from sluicegate.errors import Problem
 
 ASK_SECONDS: Final = 5.0
 _PASSING: Final = {
@@ -32,7 +34,9 @@ def passes(error: KafkaException) -> bool:
 
 
 class Offsets:
-    """The ends of partitions, and the deletion of what lies before an offset.
+    """The beginnings and ends of partitions, and the deletion of what lies before an offset.
+
+    By a client of its own: what a consumer asks waits behind its fetches.
 
     librdkafka goes on asking the leaders that it knew before a restart, with their old epoch, and
     is refused until it looks who leads minutes later: so after each refusal it is made to look.
@@ -49,16 +53,36 @@ class Offsets:
         Raises:
             KafkaException: no answer, or a refusal; the next call may succeed if it `passes`.
         """
-        asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in partitions}
-        if not asked:
-            return {}
-        with self._renewing_leaders(topic):
-            answers = self._admin.list_offsets(asked, request_timeout=seconds)
-            ends = {place.partition: answer.result().offset for place, answer in answers.items()}
-            # A broker that is frozen gives neither an answer nor an error.
-            if min(ends.values()) < 0:
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001
-            return ends
+        return self._list(topic, partitions, OffsetSpec.latest(), seconds)
+
+    def bounds(
+        self, topic: str, partitions: Iterable[int], seconds: float = ASK_SECONDS
+    ) -> dict[int, tuple[int, int]]:
+        """The first offset of each partition, and that after its last message.
+
+        Raises:
+            KafkaException: as for `ends`.
+        """
+        numbers = list(partitions)
+        starts = self._list(topic, numbers, OffsetSpec.earliest(), seconds)
+        ends = self._list(topic, numbers, OffsetSpec.latest(), seconds)
+        return {number: (starts[number], ends[number]) for number in numbers}
+
+    def partitions(self, topic: str, seconds: float = ASK_SECONDS) -> list[int]:
+        """The partitions of a topic.
+
+        Raises:
+            Problem: there is no such topic.
+            KafkaException: no answer came.
+        """
+        listed = self._admin.list_topics(topic, timeout=seconds).topics[topic]
+        if listed.error is not None:
+            raise Problem(
+                f"there is no topic {topic}",
+                str(listed.error.str()),
+                "`sluicegate topics create` makes the topics",
+            )
+        return sorted(listed.partitions)
 
     def delete_before(self, topic: str, partition: int, offset: int) -> None:
         """Delete what lies before an offset.
@@ -70,6 +94,20 @@ class Offsets:
         with self._renewing_leaders(topic):
             for answer in self._admin.delete_records([place], request_timeout=ASK_SECONDS).values():
                 answer.result()
+
+    def _list(
+        self, topic: str, partitions: Iterable[int], which: OffsetSpec, seconds: float
+    ) -> dict[int, int]:
+        asked = {TopicPartition(topic, number): which for number in partitions}
+        if not asked:
+            return {}
+        with self._renewing_leaders(topic):
+            answers = self._admin.list_offsets(asked, request_timeout=seconds)
+            found = {place.partition: answer.result().offset for place, answer in answers.items()}
+            # A broker that is frozen gives neither an answer nor an error.
+            if min(found.values()) < 0:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001
+            return found
 
     @contextmanager
     def _renewing_leaders(self, topic: str) -> Iterator[None]:

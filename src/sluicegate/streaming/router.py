@@ -30,6 +30,7 @@ from sluicegate.streaming.decoder import Decoded, Decoder
 from sluicegate.streaming.figures import RouterFigures
 from sluicegate.streaming.identity import topic_identity
 from sluicegate.streaming.lead import Lead
+from sluicegate.streaming.offsets import Offsets
 from sluicegate.streaming.places import pack_place, unpack_place
 from sluicegate.streaming.producing import SAFE, hand_over, is_flushed
 from sluicegate.streaming.progress import Progress
@@ -43,6 +44,8 @@ from sluicegate.streaming.topics import Topics
 
 log = logging.getLogger(__name__)
 
+STAND_BY_SECONDS: Final = 0.05
+"""How soon a router that stands by knows that it is the active one."""
 COMMIT_SECONDS: Final = 1.0
 CATCH_UP_SECONDS: Final = 0.05
 """How long records that are known to wait are waited for."""
@@ -108,7 +111,7 @@ class Router:
         """
         try:
             while not self._stop.is_set():
-                self._follow_group(0.2)
+                self._follow_group(STAND_BY_SECONDS)
                 if self._active.is_set():
                     with suppress(StoppedError):
                         self._route()
@@ -165,7 +168,7 @@ class Router:
 
     def _route(self) -> None:
         router = self._settings.router
-        committed = Committed(self._group, self._stop)
+        committed = Committed(self._group, Offsets(self._config), self._stop)
         readers, self._chains = self._resume(committed)
         self._told = Told(self._settings, self._config, committed, self._dead_letters)
         self._told.resume()

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 from confluent_kafka import KafkaException, Message, Producer
 from faust.stores import base
+from faust.tables import TableManager
 from faust.types import TP
 
 from sluicegate.errors import Problem
@@ -115,6 +116,15 @@ class Changelog:
                     complained = time.monotonic()
                     log.warning("%s: asks the broker again: %s", self.topic, error.args[0].str())
                 time.sleep(AGAIN_SECONDS)
+
+
+class Tables(TableManager):
+    """Faust's tables without the second that it waits for some to be declared late: ours is not."""
+
+    async def on_start(self) -> None:
+        """Called when the application starts."""
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class SlabStore(base.Store):

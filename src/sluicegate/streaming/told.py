@@ -89,7 +89,9 @@ class Told:
         Raises:
             Problem: a topic is not there, or is not the one that was read.
         """
+        identities = topic_identity(self._config, *(topic.name for topic in self._topics))
         for topic in self._topics:
+            topic.identity = identities[topic.name]
             self._find(topic)
         with closing(StretchReader(self._config)) as reader:
             for number, end in self._directives.next_offset.items():
@@ -148,9 +150,7 @@ class Told:
         ]
 
     def _find(self, topic: _Topic) -> None:
-        found = self._committed.places(topic.name)
-        topic.identity = topic_identity(self._config, topic.name)[topic.name]
-        for place, low, high in found:
+        for place, low, high in self._committed.places(topic.name):
             start = low if place.offset < 0 else max(low, place.offset)
             if place.offset >= 0:
                 topic.chains.sent[place.partition] = unpack_place(

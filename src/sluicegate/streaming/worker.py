@@ -38,7 +38,7 @@ from sluicegate.streaming.partition import Gap
 from sluicegate.streaming.published import ActiveSets
 from sluicegate.streaming.reader import LegsReader
 from sluicegate.streaming.starts import log_bounds, next_offset
-from sluicegate.streaming.table import Changelog, SlabStore
+from sluicegate.streaming.table import Changelog, SlabStore, Tables
 from sluicegate.streaming.topics import Topics
 from sluicegate.streaming.upkeep import Upkeep
 
@@ -199,6 +199,7 @@ class Worker:
             **faust_config(self.settings.broker, bootstrap),
             datadir=str(_state_folder()),
             store="slab://local",
+            TableManager=Tables,
             topic_partitions=self.settings.topics.partitions,
             topic_replication_factor=self.settings.topics.replication,
             topic_allow_declare=False,
