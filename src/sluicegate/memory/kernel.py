@@ -1,8 +1,8 @@
 """The mathematics of one account row: `observe` reads it, `remember` updates it.
 
-`observe(row, leg, offset, f)` fills the feature vector of a leg, but for what directives and the
-population say, and changes nothing;
-`remember(row, leg, offset, f)` then folds the leg in, with the numbers `observe` just made.
+`observe(row, leg, peer, offset, f)` fills the feature vector of a leg, but for what directives and
+the population say, and changes nothing;
+`remember(row, leg, peer, offset, f)` then folds the leg in, with the numbers `observe` just made.
 Both are numba functions of plain records; the feature table in `features` says what they mean.
 """
 
@@ -31,7 +31,7 @@ from sluicegate.memory.lanes import (
     count_of,
     equal_to,
     first_since,
-    lowest,
+    highest,
     since,
     sum_of,
 )
@@ -170,15 +170,6 @@ def fingerprint(words):
 
 
 @_jit
-def _bits(x):
-    """Number of set bits of a 64-bit word."""
-    x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return np.int64((x * np.uint64(0x0101010101010101)) >> np.uint64(56))
-
-
-@_jit
 def _in_band(amount_minor):
     for i in range(BAND_LOW.shape[0]):
         if BAND_LOW[i] <= amount_minor < BAND_HIGH[i]:
@@ -217,6 +208,16 @@ def _newest(count, legs):
     for k in range(min(count, legs)):
         chosen |= 1 << ((count - 1 - k) % RING)
     return chosen
+
+
+@_jit
+def _turned(chosen, count):
+    """The chosen places in order of arrival: bit b is the place (b + count) % RING, 15 the newest.
+
+    A walk over what is chosen takes a fraction of one over the ring that asks each place.
+    """
+    oldest = count % RING
+    return (chosen >> oldest | chosen << (RING - oldest)) & ALL
 
 
 @_jit
@@ -306,11 +307,11 @@ def _observe_match(times, amounts, count, anchor, amount, f):
     legs = NAN
     total = 0
     taken = 0
-    for k in range(min(count, RING)):
-        i = (count - 1 - k) % RING
-        if anchor - np.int64(times[i]) > DAY:
-            continue
-        total += amounts[i]
+    left = _turned(_held(count) & _not_before(times, anchor - DAY), count)
+    while left:
+        bit = highest(left)
+        left ^= 1 << bit
+        total += amounts[(bit + count) % RING]
         taken += 1
         gap = abs(total - amount) / amount
         if not best <= gap:
@@ -336,6 +337,7 @@ def _returned(row, anchor, peer, amount):
 def _pass_on(row, anchor, amount, f):
     """How inflows that are still there cover this outflow, newest first; the row is unchanged."""
     count = np.int64(row.in_count)
+    there = _turned(_held(count) & _not_before(row.in_time, anchor - THREE_DAYS), count)
     left = np.float64(amount)
     in_1h = 0.0
     in_24h = 0.0
@@ -343,11 +345,11 @@ def _pass_on(row, anchor, amount, f):
     total_1h = 0
     rest_1h = 0.0
     depth = 0
-    for k in range(min(count, RING)):
-        i = (count - 1 - k) % RING
+    while there:
+        bit = highest(there)
+        there ^= 1 << bit
+        i = (bit + count) % RING
         age = anchor - np.int64(row.in_time[i])
-        if age > THREE_DAYS:
-            continue
         rest = np.float64(row.in_rest[i])
         take = min(rest, left)
         left -= take
@@ -378,8 +380,9 @@ def _observe_arrived(row, anchor, leg_s, amount, depth, f):
     in_1h = _held(np.int64(row.in_count)) & _not_before(row.in_time, anchor - HOUR)
     total_1h += sum_of(row.in_amount, in_1h)
     while in_1h:
-        rest_1h += np.float64(row.in_rest[lowest(in_1h)])
-        in_1h &= in_1h - 1
+        place = highest(in_1h)
+        in_1h ^= 1 << place
+        rest_1h += np.float64(row.in_rest[place])
     f[COVERED_1H] = NAN
     f[COVERED_24H] = NAN
     f[COVERED_3D] = NAN
@@ -400,8 +403,9 @@ def _observe_days(row, inflow, anchor_day, leg_day, amount, known, f):
     band_out = 0
     last = np.int64(row.day_last)
     if known:
-        for day in range(max(anchor_day - DAYS, last - DAYS) + 1, last + 1):
-            i = day % DAYS
+        first = max(anchor_day - DAYS, last - DAYS) + 1
+        i = first % DAYS
+        for day in range(first, last + 1):
             large_in += row.day_in_large[i]
             large_out += row.day_out_large[i]
             band_in += row.day_in_band[i]
@@ -411,6 +415,7 @@ def _observe_days(row, inflow, anchor_day, leg_day, amount, known, f):
                 sum_out += row.day_out_sum[i]
                 count_in += row.day_in_count[i]
                 count_out += row.day_out_count[i]
+            i = i + 1 if i + 1 < DAYS else 0
     large = np.int64(amount > LARGE_MINOR)
     band = _in_band(amount)
     if leg_day > anchor_day - DAYS:
@@ -470,8 +475,8 @@ def _observe_blocks(row, inflow, anchor_day, leg_day, peer, amount, known, f):
         f[TURNOVER_30D + back] = turnover
     f[LARGEST_INFLOW] = largest_in / MINOR
     f[LARGEST_OUTFLOW] = largest_out / MINOR
-    f[SOURCES_60D] = DISTINCT[_bits(sketch_in)]
-    f[TARGETS_60D] = DISTINCT[_bits(sketch_out)]
+    f[SOURCES_60D] = DISTINCT[count_of(np.int64(sketch_in))]
+    f[TARGETS_60D] = DISTINCT[count_of(np.int64(sketch_out))]
     f[CIRCLE] = max(f[SOURCES_60D], f[TARGETS_60D])
 
 
@@ -585,8 +590,11 @@ def _observe_profile(row, anchor_day, f):
 
 
 @_jit
-def observe(row, leg, offset, f):
-    """Fills `f` (float64[FEATURE_COUNT]) for this leg; `offset` is local time minus UTC in s."""
+def observe(row, leg, peer, offset, f):
+    """Fills `f` (float64[FEATURE_COUNT]) for this leg.
+
+    `peer` is its counterparty's fingerprint, `offset` local time minus UTC in s.
+    """
     inflow = leg.side > 0
     amount = leg.amount_minor
     leg_s = leg.occurred_at_ms // 1000
@@ -595,7 +603,6 @@ def observe(row, leg, offset, f):
     anchor = max(last, leg_s) if known else leg_s
     anchor_day = (anchor + offset) // DAY
     leg_day = (leg_s + offset) // DAY
-    peer = fingerprint(leg.counterparty)
 
     f[AMOUNT] = amount / MINOR
     f[IS_CASH] = peer == 0
@@ -653,7 +660,9 @@ def observe(row, leg, offset, f):
     _observe_profile(row, anchor_day, f)
     f[COUNTERPARTY_INVOLVED] = leg.flags & FLAG_INVOLVED != 0
     f[COUNTERPARTY_PUNISHED] = leg.flags & FLAG_PUNISHED != 0
-    f[PAST_SCORE] = row.past_score * 0.5 ** ((anchor - last) / SEVEN_DAYS) if known else 0.0
+    f[PAST_SCORE] = row.past_score
+    if row.past_score > 0:  # most have none, and a power takes its time
+        f[PAST_SCORE] *= 0.5 ** ((anchor - last) / SEVEN_DAYS)
 
 
 @_jit
@@ -763,15 +772,17 @@ def _remember_inflow(row, leg_s, peer, amount, depth):
 @_jit
 def _remember_outflow(row, anchor, leg_s, peer, amount):
     count = np.int64(row.in_count)
+    there = _turned(_held(count) & _not_before(row.in_time, anchor - THREE_DAYS), count)
     left = np.float64(amount)
-    for k in range(min(count, RING)):  # the same walk as `_pass_on`
-        i = (count - 1 - k) % RING
-        if anchor - np.int64(row.in_time[i]) <= THREE_DAYS:
-            take = min(np.float64(row.in_rest[i]), left)
-            left -= take
-            row.in_rest[i] -= take
-            if left <= 0:
-                break
+    while there:  # the same walk as `_pass_on`
+        bit = highest(there)
+        there ^= 1 << bit
+        i = (bit + count) % RING
+        take = min(np.float64(row.in_rest[i]), left)
+        left -= take
+        row.in_rest[i] -= take
+        if left <= 0:
+            break
     i = np.int64(row.out_count) % RING
     row.out_time[i] = leg_s
     row.out_peer[i] = peer
@@ -794,7 +805,7 @@ def _is_night(leg_s, offset):
 
 
 @_jit
-def remember(row, leg, offset, f):
+def remember(row, leg, peer, offset, f):
     """Folds the leg into the row; `f` is what `observe` made of the same row and leg."""
     inflow = leg.side > 0
     amount = leg.amount_minor
@@ -802,7 +813,6 @@ def remember(row, leg, offset, f):
     known = row.in_count + row.out_count > 0
     anchor = max(np.int64(row.last_s), leg_s) if known else leg_s
     leg_day = (leg_s + offset) // DAY
-    peer = fingerprint(leg.counterparty)
 
     row.first_s = min(np.int64(row.first_s), leg_s) if known else leg_s
     row.last_s = anchor

@@ -128,10 +128,10 @@ def count_of(_context, chosen):
 
 
 @intrinsic
-def lowest(_context, chosen):
-    """The lowest chosen place, of one or more."""
+def highest(_context, chosen):
+    """The highest chosen place, of one or more."""
 
     def generate(_context, builder, _signature, args):
-        return builder.cttz(args[0], ir.IntType(1)(1))
+        return builder.sub(ir.IntType(64)(63), builder.ctlz(args[0], ir.IntType(1)(1)))
 
     return nt.int64(nt.int64), generate

@@ -228,13 +228,13 @@ def provenance_of(score, features):
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _weigh(
-    row, heads, nexts, directives, population, learns, at, leg, patterns, offset, f, s
+    row, heads, nexts, directives, population, learns, at, leg, peer, patterns, offset, f, s
 ):  # fmt: skip
     """Features and strengths of one leg; returns its score before any whitelist.
 
     The leg is counted in the population if that `learns`.
     """
-    observe(row, leg, offset, f)
+    observe(row, leg, peer, offset, f)
     observe_directives(heads, nexts, directives, at, leg, f)
     observe_rarity(population[0], leg.side > 0, f, learns)
     return patterns(np.int64(leg.side), f, s)
@@ -246,7 +246,8 @@ def _judge(
 ):  # fmt: skip
     """Judges one leg against a row, which is the account's if `at` is not -1."""
     score = _weigh(
-        row, heads, nexts, directives, population, COUNTS_NOTHING, at, leg, patterns, offset, f, s
+        row, heads, nexts, directives, population, COUNTS_NOTHING, at, leg,
+        fingerprint(leg.counterparty), patterns, offset, f, s,
     )  # fmt: skip
     if at >= 0 and heads[at]:
         return suppress(heads, nexts, directives, at, leg, names, score, s)
@@ -259,8 +260,9 @@ def _step(
 ):  # fmt: skip
     """Judges one leg against its account's row, then remembers it."""
     row = rows[at]
+    peer = fingerprint(leg.counterparty)
     score = _weigh(
-        row, heads, nexts, directives, population, LEARNS, at, leg, patterns, offset, f, s
+        row, heads, nexts, directives, population, LEARNS, at, leg, peer, patterns, offset, f, s
     )  # fmt: skip
     if heads[at]:
         left = suppress(heads, nexts, directives, at, leg, names, score, s)
@@ -270,7 +272,7 @@ def _step(
     if leg_s < np.int64(row.last_s):
         meta[1] += 1
         meta[2] += is_too_late(row, (leg_s + offset) // 86_400)
-    remember(row, leg, offset, f)
+    remember(row, leg, peer, offset, f)
     remember_score(row, f, score)
     dirty[at] = 1
     return score
