@@ -239,7 +239,7 @@ class Router:
         time.sleep(longer * self._settings.router.gather_ms / 1000)
         return [
             Read(reader, reader.read(reader.lag(), FIRST_SECONDS))
-            if reader.is_awaited and not reader.event_time_ms
+            if not reader.event_time_ms and reader.is_awaited
             else Read(reader, reader.read(most, 0))
             for reader in readers
         ]
