@@ -33,6 +33,16 @@ CHUNK = 40
 TICK_SECONDS = 0.02
 AN_HOUR_MS = 3_600_000
 LEGS_A_MESSAGE = 10
+NEVER_STARTED = """\
+import asyncio
+from faust.transport.consumer import Consumer
+
+async def perform_seek(self):
+    await asyncio.sleep(600)
+
+Consumer.perform_seek = perform_seek
+"""
+"""Python that reads this first has Faust's start last for ever, after partitions were restored."""
 
 
 @dataclass
@@ -223,3 +233,16 @@ def test_a_log_that_is_not_the_states_own_stops_the_worker(
             f"it begins at offset {end}, and no checkpoint is left in it\n",
             "`sluicegate state rebuild`",
         )
+
+
+def test_a_worker_that_is_stopped_before_its_start_is_done_leaves_what_it_holds(
+    broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(NEVER_STARTED, encoding="utf-8")
+    with Pipeline(broker.bootstrap, topic_prefix, tmp_path, topics={"partitions": 1}) as pipeline:
+        pipeline.send(legs(0, 4), topic=pipeline.topics.legs)
+        worker = pipeline.start("worker", PYTHONPATH=str(tmp_path))
+        pipeline.until(lambda: pipeline.progress() == {0: 3}, "four messages to be applied")
+        assert worker.stop() == 0
+        assert "Traceback" not in worker.said()
+        assert pipeline.checkpointed(0).applied == 3

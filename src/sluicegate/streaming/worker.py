@@ -19,6 +19,7 @@ import faust
 import platformdirs
 from aiokafka.errors import KafkaConnectionError
 from confluent_kafka import KafkaException, Message
+from faust.tables.recovery import ServiceStopped
 
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import AccountMemory
@@ -139,6 +140,7 @@ class Worker:
             Problem: what failed, said so that a person can act.
         """
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(tell_unless_stopped)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop)
         self.app.finalize()
@@ -149,38 +151,25 @@ class Worker:
             partition_count=self.settings.topics.partitions,
             active=self.active,
         ).add_to(self.app.web.web_app)
-        if not await self._started():
-            return
-        crashed = asyncio.ensure_future(self.app.wait_until_stopped())
-        asked = asyncio.ensure_future(self._stopping.wait())
-        await asyncio.wait({crashed, asked}, return_when=asyncio.FIRST_COMPLETED)
-        if self._failure is None and self.app.crash_reason is None:
-            await self._leave()
-        else:
-            self._stop_reading()
-        with contextlib.suppress(TimeoutError):  # all is safe by now, and Faust may wait for ever
-            await asyncio.wait_for(self.app.stop(), STOP_SECONDS)
-        for task in (crashed, asked):
-            task.cancel()
-        failure = self._failure or self.app.crash_reason
-        if failure is not None:
-            raise failure
-
-    async def _started(self) -> bool:
-        """Starts the application; False if it was told to stop before that was done."""
         starting = asyncio.ensure_future(self.app.start())
         asked = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
-        failure = starting.exception() if starting.done() else self._failure
-        if starting.done() and failure is None:
-            return True
+        unstarted = starting.exception() if starting.done() else None
+        if starting.done() and unstarted is None:
+            crashed = asyncio.ensure_future(self.app.wait_until_stopped())
+            await asyncio.wait({crashed, asked}, return_when=asyncio.FIRST_COMPLETED)
+            crashed.cancel()
+        if not (self._failure or unstarted or self.app.crash_reason):
+            await self._leave()  # partitions may be held although the start is not done
+        else:
+            self._stop_reading()
         starting.cancel()
-        with contextlib.suppress(TimeoutError):
+        asked.cancel()
+        with contextlib.suppress(TimeoutError):  # all is safe by now, and Faust may wait for ever
             await asyncio.wait_for(self.app.stop(), STOP_SECONDS)
+        failure = self._failure or unstarted or self.app.crash_reason
         if failure is not None:
             raise failure
-        return False
 
     def _stop(self) -> None:
         """Asked to stop; from now on no answer of the broker is waited for without end."""
@@ -462,6 +451,12 @@ def run_worker(settings: Settings, bootstrap: str, metrics: Metrics) -> None:
         except KafkaConnectionError as error:  # while it began: nothing was held yet
             log.warning("the broker has gone away again: %s", error)
             wait_for_broker(settings, bootstrap, log.warning)
+
+
+def tell_unless_stopped(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Of a task that nobody waits for; Faust leaves one behind when it is stopped as it starts."""
+    if not isinstance(context.get("exception"), ServiceStopped):
+        loop.default_exception_handler(context)
 
 
 def _guards(worker: WorkerSettings) -> list[Any]:
