@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # poor stubs
 
 from sluicegate.errors import Problem
@@ -31,6 +31,23 @@ _PASSING: Final = {
 def passes(error: KafkaException) -> bool:
     """Whether it is what a broker says that is away or has only just come up."""
     return error.args[0].retriable() or error.args[0].code() in _PASSING
+
+
+def listed_partitions(client: AdminClient | Consumer, topic: str, seconds: float) -> list[int]:
+    """The partitions of a topic, asked by any client.
+
+    Raises:
+        Problem: there is no such topic.
+        KafkaException: no answer came.
+    """
+    listed = client.list_topics(topic, timeout=seconds).topics[topic]
+    if listed.error is not None:
+        raise Problem(
+            f"there is no topic {topic}",
+            str(listed.error.str()),
+            "`sluicegate topics create` makes the topics",
+        )
+    return sorted(listed.partitions)
 
 
 class Offsets:
@@ -69,20 +86,8 @@ class Offsets:
         return {number: (starts[number], ends[number]) for number in numbers}
 
     def partitions(self, topic: str, seconds: float = ASK_SECONDS) -> list[int]:
-        """The partitions of a topic.
-
-        Raises:
-            Problem: there is no such topic.
-            KafkaException: no answer came.
-        """
-        listed = self._admin.list_topics(topic, timeout=seconds).topics[topic]
-        if listed.error is not None:
-            raise Problem(
-                f"there is no topic {topic}",
-                str(listed.error.str()),
-                "`sluicegate topics create` makes the topics",
-            )
-        return sorted(listed.partitions)
+        """The partitions of a topic; raises as `listed_partitions`."""
+        return listed_partitions(self._admin, topic, seconds)
 
     def delete_before(self, topic: str, partition: int, offset: int) -> None:
         """Delete what lies before an offset.

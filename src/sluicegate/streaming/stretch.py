@@ -8,6 +8,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from sluicegate.errors import Problem
+from sluicegate.streaming.offsets import listed_partitions
 
 PATIENCE_SECONDS: Final = 60.0
 """How long the next record of a stretch is waited for."""
@@ -61,14 +62,7 @@ class StretchReader:
         Raises:
             Problem: there is no such topic.
         """
-        listed = self._consumer.list_topics(topic, timeout=REQUEST_SECONDS).topics[topic]
-        if listed.error is not None:
-            raise Problem(
-                f"there is no topic {topic}",
-                str(listed.error.str()),
-                "`sluicegate topics create` makes the topics",
-            )
-        return sorted(listed.partitions)
+        return listed_partitions(self._consumer, topic, REQUEST_SECONDS)
 
     def whole(self, topic: str, partition: int) -> Stretch:
         """All that the partition holds now."""
