@@ -47,12 +47,15 @@ log = logging.getLogger(__name__)
 STAND_BY_SECONDS: Final = 0.05
 """How soon a router that stands by knows that it is the active one."""
 COMMIT_SECONDS: Final = 1.0
+"""How often the places reached are committed, and how long it may take that nothing is underway."""
 CATCH_UP_SECONDS: Final = 0.05
 """How long records that are known to wait are waited for."""
 GATHER_CALM: Final = 30
 """So many transactions may wait when gathering begins without being gathered for longer."""
-GATHER_LONGER: Final = 5.0
+GATHER_LONGER: Final = 2.0
 """So many times `router.gather_ms` they are gathered at most."""
+HOLD_TURN_SECONDS: Final = 0.02
+"""How long the workers' places are waited for before the producer is served again."""
 FIRST_SECONDS: Final = 1.0
 """How long the first records of a partition are waited for."""
 COMPLAIN_SECONDS: Final = 5.0
@@ -134,6 +137,7 @@ class Router:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "latest",
                 "fetch.wait.max.ms": 100,
+                "on_commit": _committed,
             }
         )
 
@@ -149,8 +153,10 @@ class Router:
         return group
 
     def _follow_group(self, seconds: float) -> list[Mapping[int, int]]:
-        """Serves the group, and gives what workers published since the last time."""
-        messages = self._group.consume(100, seconds)
+        """Serves the group, and gives what workers published; waits so long if it is nothing."""
+        messages = self._group.consume(1, seconds)
+        if messages:
+            messages += self._group.consume(100, 0)
         published: list[Mapping[int, int]] = []
         for message in messages:
             error = message.error()
@@ -174,14 +180,11 @@ class Router:
         self._told.resume()
         self._repeats = {reader.partition: Repeats(router.repeat_reach) for reader in readers}
         self._lead = Lead(router.lead_transactions, round(router.lead_seconds * 1000))
-        committed_at = time.monotonic()
+        self._committed_at = time.monotonic()
         log.info("is the active router, reads %d partitions", len(readers))
         try:
             while self._active.is_set() and not self._stop.is_set():
                 self._turn(readers)
-                if time.monotonic() - committed_at >= COMMIT_SECONDS:
-                    self._commit(readers)
-                    committed_at = time.monotonic()
             if self._active.is_set():
                 self._commit(readers)
         finally:
@@ -195,9 +198,13 @@ class Router:
         most = self._settings.router.batch_transactions
         awaited = [reader for reader in readers if reader.is_awaited]
         if any(reader.lag() >= most for reader in awaited):
+            self._hold(min(reader.event_time_ms for reader in awaited))
+            self._commit_if_due(readers)
             reads = self._catch_up(awaited, most)
         else:
-            reads = self._gather(readers, most)
+            self._gather(readers)
+            self._commit_if_due(readers)
+            reads = self._all_there_is(readers, most)
         reads = [read for read in reads if len(read.block)]
         if reads:
             self._pass(reads)
@@ -220,15 +227,14 @@ class Router:
 
     def _catch_up(self, awaited: Sequence[SourceReader], most: int) -> list[Read]:
         """What brings the partitions to the same moment in event time."""
-        self._hold(min(reader.event_time_ms for reader in awaited))
         return [
             Read(reader, reader.read(min(count, reader.lag()), CATCH_UP_SECONDS))
             for reader, count in zip(awaited, shares(awaited, most), strict=True)
             if count
         ]
 
-    def _gather(self, readers: Sequence[SourceReader], most: int) -> list[Read]:
-        """All that came within a few milliseconds: each message costs the broker a third of one.
+    def _gather(self, readers: Sequence[SourceReader]) -> None:
+        """Lets transactions come for a few milliseconds: each message costs the broker a third.
 
         The faster they come, the longer they are gathered, so that messages grow and not their
         number.
@@ -237,6 +243,9 @@ class Router:
         waited = sum(reader.lag() for reader in readers)
         longer = min(GATHER_LONGER, max(1.0, waited / GATHER_CALM))
         time.sleep(longer * self._settings.router.gather_ms / 1000)
+
+    @staticmethod
+    def _all_there_is(readers: Sequence[SourceReader], most: int) -> list[Read]:
         return [
             Read(reader, reader.read(reader.lag(), FIRST_SECONDS))
             if not reader.event_time_ms and reader.is_awaited
@@ -250,8 +259,8 @@ class Router:
         while not self._lead.allows(event_time_ms) and not self._stop.is_set():
             if not self._active.is_set() or self._failure is not None:
                 break
-            self._producer.poll(0.001)
-            for published in self._follow_group(0.001):
+            self._producer.poll(0)
+            for published in self._follow_group(HOLD_TURN_SECONDS):
                 self._lead.applied(published)
             if time.monotonic() - complained > COMPLAIN_SECONDS:
                 complained = time.monotonic()
@@ -399,7 +408,15 @@ class Router:
             raise self._failure
         return flushed
 
-    def _commit(self, readers: Sequence[SourceReader]) -> None:
+    def _commit_if_due(self, readers: Sequence[SourceReader]) -> None:
+        """Commits now and then, when nothing is underway; waits for that only if it has to."""
+        self._producer.poll(0)
+        overdue = time.monotonic() - self._committed_at - COMMIT_SECONDS
+        if overdue > COMMIT_SECONDS or (overdue > 0 and not len(self._producer)):
+            self._commit(readers, waits=False)
+            self._committed_at = time.monotonic()
+
+    def _commit(self, readers: Sequence[SourceReader], *, waits: bool = True) -> None:
         """Commits the places reached, after all that was sent is acknowledged."""
         if not self._is_flushed():
             return  # the broker is away: librdkafka goes on trying, nothing is committed
@@ -417,10 +434,18 @@ class Router:
         ]
         places += self._told.places()
         try:
-            self._group.commit(offsets=places, asynchronous=False)
+            if waits:
+                self._group.commit(offsets=places, asynchronous=False)
+            else:
+                self._group.commit(offsets=places)
         except KafkaException as error:
-            log.warning("places were not committed: %s", error.args[0].str())
+            _committed(error.args[0], places)
         self._figures.state(readers, self._lead)
+
+
+def _committed(error: KafkaError | None, _: list[TopicPartition]) -> None:
+    if error is not None:
+        log.warning("places were not committed: %s", error.str())
 
 
 _BEFORE: Final = 255

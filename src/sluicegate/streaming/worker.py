@@ -56,8 +56,8 @@ PROGRESS_SECONDS = 0.02
 """How often the place is published then at most."""
 CALM_PROGRESS_SECONDS = 0.1
 """And how often else: the router does not wait for it."""
-ALERTS_SECONDS = 0.02
-"""How long alerts are gathered for each `BUSY_LEGS` of a delivery; of fewer they go at once."""
+ALERTS_SHARE = 0.1
+"""Alerts are gathered for this share of the time that a busy worker is behind the bank."""
 MOST_ALERTS_SECONDS = 0.1
 """And how long at most, in a backlog."""
 BREATH_SECONDS = 0.05
@@ -78,6 +78,8 @@ class Worker:
         self._config: dict[str, Any] = confluent_config(settings.broker, bootstrap)
         self._sets = ActiveSets(settings, self._config)
         self._reader: LegsReader | None = None
+        self._recorded_ms = 0
+        """When the bank's record of the last leg was written."""
         self._applied_ms: dict[int, int] = {}
         """Kafka timestamp of the last message applied, by partition."""
         self._failure: Exception | None = None
@@ -371,8 +373,10 @@ class Worker:
                 breathed = time.monotonic()
         if not self._channel.waiting:
             self._outgoing.send_arrivals()
-        self._alerting.within(min(MOST_ALERTS_SECONDS, legs // BUSY_LEGS * ALERTS_SECONDS))
-        self._publishing.within(PROGRESS_SECONDS if legs >= BUSY_LEGS else CALM_PROGRESS_SECONDS)
+        busy = legs >= BUSY_LEGS
+        behind = time.time() - self._recorded_ms / 1000
+        self._alerting.within(min(MOST_ALERTS_SECONDS, ALERTS_SHARE * behind) if busy else 0.0)
+        self._publishing.within(PROGRESS_SECONDS if busy else CALM_PROGRESS_SECONDS)
         self._outgoing.poll()
         self._figures.turn(time.monotonic() - started)
         self._upkeep.take_due({message.partition() or 0 for message in messages})
@@ -409,6 +413,8 @@ class Worker:
             judged = alerts_of(applied, scoring.pattern_set, currency, judged_at_ms)
             self._outgoing.tell(number, offset, judged)
         self._outgoing.gather(partition, applied.stepped.arrivals, applied.stepped.carried)
+        if len(applied.legs):
+            self._recorded_ms = int(applied.legs["recorded_at_ms"][-1])
         # What is told is made safe like legs: the log is not kept for ever.
         self._upkeep.note(number, len(applied.legs) or 1)
         self._figures.applied(number, applied)
