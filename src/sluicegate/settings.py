@@ -146,11 +146,11 @@ class RouterSettings(Section):
     """While catching up: transactions read, merged and packed together."""
     lead_transactions: int = Field(default=8_000, ge=1)
     """While catching up: transactions sent and not yet applied by the slowest partition."""
-    lead_seconds: float = Field(default=5, gt=0)
+    lead_seconds: float = Field(default=6, gt=0)
     """While catching up: the same bound in event time, in seconds; the wider of both holds."""
     repeat_reach: int = Field(default=200_000, ge=0)
     """Transactions within which the bank's own repeat of one is recognised."""
-    gather_ms: float = Field(default=6, ge=0, le=1000)
+    gather_ms: float = Field(default=10, ge=0, le=1000)
     """In live operation: how long transactions are gathered before they are sent on, in ms."""
     linger_ms: float = Field(default=0, ge=0)
     """How long the producer waits for more batches before it sends, in milliseconds."""

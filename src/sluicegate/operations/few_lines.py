@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sluicegate.operations.logs import event_log
 
-LINES_A_SECOND: Final = 20
+LINES_A_SECOND: Final = 10
 
 
 class FewLines:

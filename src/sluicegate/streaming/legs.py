@@ -67,6 +67,10 @@ class Source(IntEnum):
     PATTERNS = 5
 
 
+_TYPES: Final = frozenset(RecordType)
+_SOURCES: Final = frozenset(Source)
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """One link of the chain of a source partition: where these records came from."""
@@ -122,7 +126,7 @@ def unpack(value: bytes | None) -> Batch:
     start = _HEADER.size + link_count * _CHAIN.size
     if magic != MAGIC:
         raise _strange(f"it begins with {magic!r}, not {MAGIC!r}")
-    if batch_type not in set(RecordType) or source not in set(Source):
+    if batch_type not in _TYPES or source not in _SOURCES:
         raise _strange(f"record type {batch_type} from source {source} is unknown")
     if len(value) < start:
         raise _strange(f"{len(value)} bytes do not hold {link_count} links")
