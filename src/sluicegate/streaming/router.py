@@ -239,7 +239,6 @@ class Router:
         The faster they come, the longer they are gathered, so that messages grow and not their
         number.
         """
-        self._producer.poll(0)
         waited = sum(reader.lag() for reader in readers)
         longer = min(GATHER_LONGER, max(1.0, waited / GATHER_CALM))
         time.sleep(longer * self._settings.router.gather_ms / 1000)
