@@ -37,7 +37,7 @@ def test_without_a_file_the_defaults_hold() -> None:
     settings = load_settings()
     assert settings == Settings()
     assert settings.broker.is_embedded
-    assert settings.topics.partitions == 4
+    assert settings.topics.partitions == 2
 
 
 def test_the_file_in_the_usual_place_is_read() -> None:

@@ -101,7 +101,7 @@ class TopicSettings(Section):
 
     prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,100}$")
     """Put before the name of every topic, so that several installations can share a cluster."""
-    partitions: int = Field(default=4, ge=1, le=400)
+    partitions: int = Field(default=2, ge=1, le=400)
     """Partitions by account (legs, ownership, changelog, alerts). Fixed once the topics exist."""
     transactions_partitions: int = Field(default=4, ge=1, le=1024)
     """Partitions of `transactions` where sluicegate creates it."""
@@ -142,11 +142,11 @@ class RouterSettings(Section):
     """Stable name of this router, unique among the routers: it rejoins under the same name."""
     session_timeout_seconds: float = Field(default=10, ge=6)
     """After this many seconds of silence another router takes over."""
-    batch_transactions: int = Field(default=4_000, ge=1)
+    batch_transactions: int = Field(default=8_000, ge=1)
     """While catching up: transactions read, merged and packed together."""
-    lead_transactions: int = Field(default=8_000, ge=1)
+    lead_transactions: int = Field(default=4_000, ge=1)
     """While catching up: transactions sent and not yet applied by the slowest partition."""
-    lead_seconds: float = Field(default=6, gt=0)
+    lead_seconds: float = Field(default=3, gt=0)
     """While catching up: the same bound in event time, in seconds; the wider of both holds."""
     repeat_reach: int = Field(default=200_000, ge=0)
     """Transactions within which the bank's own repeat of one is recognised."""
@@ -183,7 +183,7 @@ class WorkerSettings(Section):
     """Over this period every row is written again, so that older checkpoints can be deleted."""
     session_timeout_seconds: float = Field(default=10, ge=6)
     """After this many seconds of silence another worker takes over the partitions."""
-    accounts_per_partition: int = Field(default=4_000_000, ge=1)
+    accounts_per_partition: int = Field(default=6_000_000, ge=1)
     """Accounts one partition can remember; memory is taken as accounts come."""
     utc_offset_hours: float = Field(default=8, ge=-14, le=14)
     """Offset of local time from UTC, in hours: what days and nights are to the patterns."""

@@ -259,6 +259,7 @@ class Bench:
         environment = {
             **os.environ,
             "SLUICEGATE_TOPICS__PREFIX": prefix,
+            "SLUICEGATE_TOPICS__PARTITIONS": str(self._settings.topics.partitions),
             "SLUICEGATE_PATTERNS__FILE": str(patterns or self._settings.patterns.file),
             "SLUICEGATE_ROUTER__METRICS_PORT": "0",
             "SLUICEGATE_WORKER__METRICS_PORT": "0",

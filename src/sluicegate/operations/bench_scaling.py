@@ -27,6 +27,8 @@ from sluicegate.streaming.scoring import Scoring, scoring_of
 
 ACCOUNTS: Final = (10_000, 100_000, 1_000_000, 10_000_000)
 WORKERS: Final = (1, 2, 3)
+WORKERS_PARTITIONS: Final = 4
+"""Of the pipeline then, instead of the default: each worker holds at least one."""
 PATTERNS_ACCOUNTS: Final = 100_000
 MEASURED: Final = 60_000
 BATCH: Final = 6_000
