@@ -146,7 +146,7 @@ class RouterSettings(Section):
     """While catching up: transactions read, merged and packed together."""
     lead_transactions: int = Field(default=4_000, ge=1)
     """While catching up: transactions sent and not yet applied by the slowest partition."""
-    lead_seconds: float = Field(default=3, gt=0)
+    lead_seconds: float = Field(default=2, gt=0)
     """While catching up: the same bound in event time, in seconds; the wider of both holds."""
     repeat_reach: int = Field(default=200_000, ge=0)
     """Transactions within which the bank's own repeat of one is recognised."""
