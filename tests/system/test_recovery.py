@@ -58,7 +58,7 @@ class Bank:
         self.parts[name] = self.pipeline.start(name, *options)
 
     def send(self, chunks: int) -> None:
-        """Sends to all partitions by turns, at a steady rate."""
+        """Sends to all four partitions by turns, at a steady rate."""
         for number in range(chunks):
             values = self.town.transactions(CHUNK)
             self.pipeline.send(values, partition=number % 4)

@@ -39,13 +39,7 @@ from sluicegate.operations.bench_runs import (
     pace,
     strict_order_alerts,
 )
-from sluicegate.operations.bench_scaling import (
-    WORKERS_PARTITIONS,
-    by_accounts,
-    by_patterns,
-    by_workers,
-    plot,
-)
+from sluicegate.operations.bench_scaling import by_accounts, by_patterns, by_workers, plot
 from sluicegate.operations.bench_stages import stages_us
 from sluicegate.operations.broker import EmbeddedBroker
 from sluicegate.settings import Settings
@@ -112,9 +106,7 @@ def run_bench(
         if not short:
             console.print(f"live at {FAST_RATE:,} a second")
             fast = bench.live("fast-", FAST_RATE, 20, more_alerts=False)
-        divided = settings.changed(topics={"partitions": WORKERS_PARTITIONS})
-        several = Bench(divided, broker, folder)
-        more = _scaling(settings, several, out, console) if full else {}
+        more = _scaling(settings, bench, out, console) if full else {}
         if full or model is not None:
             console.print("passes the backlog with a model beside the patterns")
             fitted = model or small_model(settings, folder)
@@ -148,10 +140,7 @@ def _stages(settings: Settings, catch: Catch, floor: float) -> Json:
 
 
 def _scaling(settings: Settings, bench: Bench, out: Path, console: Console) -> Json:
-    """The series by accounts, patterns and workers; each is drawn beside the report.
-
-    `bench` runs the workers.
-    """
+    """The series by accounts, patterns and workers; each is drawn beside the report."""
     scoring = scoring_of(settings)
     workers = by_workers(bench, SCALING_TRANSACTIONS, console.print)
     patterns = by_patterns(settings, console.print)

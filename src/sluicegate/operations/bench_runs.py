@@ -96,6 +96,11 @@ class Bench:
         self._broker = broker
         self._folder = folder
 
+    def in_partitions(self, count: int) -> "Bench":
+        """The same on topics of so many partitions by account."""
+        settings = self._settings.changed(topics={"partitions": count})
+        return Bench(settings, self._broker, self._folder)
+
     def catch_up(
         self,
         prefix: str,

@@ -28,7 +28,7 @@ from sluicegate.streaming.scoring import Scoring, scoring_of
 ACCOUNTS: Final = (10_000, 100_000, 1_000_000, 10_000_000)
 WORKERS: Final = (1, 2, 3)
 WORKERS_PARTITIONS: Final = 4
-"""Of the pipeline then, instead of the default: each worker holds at least one."""
+"""Of the pipeline by workers, instead of the default: each worker holds at least one."""
 PATTERNS_ACCOUNTS: Final = 100_000
 MEASURED: Final = 60_000
 BATCH: Final = 6_000
@@ -93,7 +93,7 @@ def by_patterns(settings: Settings, told: Callable[[str], None]) -> list[Point]:
 
 def by_workers(bench: Bench, transactions: int, told: Callable[[str], None]) -> list[Point]:
     """Transactions a second of the pipeline by workers, all on this machine."""
-    points = []
+    bench, points = bench.in_partitions(WORKERS_PARTITIONS), []
     for workers in WORKERS:
         runs = [
             bench.catch_up(f"workers{workers}-{run}-", transactions, workers) for run in range(RUNS)
