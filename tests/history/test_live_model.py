@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from tests.history.conftest import shortened
 
-from sluicegate.domain.alert import Alert
 from sluicegate.domain.transaction import LATEST_MS, Rules
 from sluicegate.errors import Problem
 from sluicegate.history.card import write_model
@@ -21,7 +20,7 @@ from sluicegate.judging.patterns import load_patterns
 from sluicegate.judging.publication import published_as, read_published
 from sluicegate.memory.accounts import AccountMemory
 from sluicegate.memory.words import words_text
-from sluicegate.streaming.alerts import alerts_of
+from sluicegate.streaming.alerts import alerts_of, as_read
 from sluicegate.streaming.decoder import Decoder
 from sluicegate.streaming.partition import Outbox, Partition
 from sluicegate.streaming.routing import Chains, Places
@@ -30,6 +29,7 @@ from sluicegate.streaming.scoring import judging_of, scoring_by, scoring_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sluicegate.domain.alert import Alert
     from sluicegate.history.known import History
     from sluicegate.judging.model import Model
     from sluicegate.memory.accounts import Scorer
@@ -84,8 +84,7 @@ def judged(
             legs, stepped = applied.legs, applied.stepped
             names = zip(words_text(legs["transaction"]), legs["side"].tolist(), strict=True)
             found.scores |= dict(zip(names, stepped.scores.tolist(), strict=True))
-            told = alerts_of(applied, scoring.pattern_set, "CNY", 0)
-            found.alerts += [each for each in told if isinstance(each, Alert)]
+            found.alerts += as_read(alerts_of(applied, scoring.pattern_set, "CNY", 0))
             outbox.add(partition, stepped.arrivals, stepped.carried)
             values += [value for _, value in outbox.drain()]
     return found

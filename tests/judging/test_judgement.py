@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic_core import to_json
 
-from sluicegate.domain.alert import Alert, alert_id
+from sluicegate.domain.alert import Alert, AlertFields, Reason, ReasonFields, alert_id
 from sluicegate.domain.measure import Measure
 from sluicegate.judging.judgement import (
     JudgedLeg,
-    build_alert,
+    alert_fields,
     explain,
     facts,
     measure_for,
@@ -106,13 +107,27 @@ def test_the_measure_is_the_heaviest_that_the_score_reaches(score: float, measur
 def test_an_alert_is_the_same_every_time(shipped: CompiledPatterns) -> None:
     features = drained()
     score, strengths = shipped.judge(-1, features)
-    first = build_alert(shipped.pattern_set, LEG, score, features, strengths)
-    second = build_alert(shipped.pattern_set, LEG, score, features, strengths)
-    assert first.model_dump_json() == second.model_dump_json()
-    assert Alert.model_validate_json(first.model_dump_json()) == first
-    assert first.id == alert_id("T-1", "A", "outflow")
-    assert first.measure is Measure.LIMIT
-    assert first.pattern_set_version == shipped.pattern_set.version
+    first = to_json(alert_fields(shipped.pattern_set, LEG, score, features, strengths))
+    second = to_json(alert_fields(shipped.pattern_set, LEG, score, features, strengths))
+    assert first == second
+    alert = Alert.model_validate_json(first)
+    assert alert.model_dump_json().encode() == first
+    assert alert.id == alert_id("T-1", "A", "outflow")
+    assert alert.measure is Measure.LIMIT
+    assert alert.pattern_set_version == shipped.pattern_set.version
+
+
+def test_the_fields_are_those_of_the_contract_in_its_order() -> None:
+    assert list(AlertFields.__annotations__) == list(Alert.model_fields)
+    assert list(ReasonFields.__annotations__) == list(Reason.model_fields)
+
+
+def test_a_score_that_is_no_share_gives_no_alert(shipped: CompiledPatterns) -> None:
+    features = drained()
+    _, strengths = shipped.judge(-1, features)
+    for score in (nan, 1.5, -0.1):
+        with pytest.raises(ValueError, match="no share"):
+            alert_fields(shipped.pattern_set, LEG, score, features, strengths)
 
 
 def test_facts_are_the_known_features_behind_the_reasons(shipped: CompiledPatterns) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from tests.operations.test_torture_compare import alert
@@ -18,6 +18,8 @@ from sluicegate.streaming.partition import Gap
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sluicegate.domain.alert import AlertFields
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -102,7 +104,7 @@ def test_reasons_of_a_model_are_counted_together() -> None:
     names = ("fan", "model.payee.sources_24h", "model.payer.past_out")
     reasons = tuple(Reason(pattern=name, strength=0.5, zh="因", en="why") for name in names)
     told = alert(1).model_copy(update={"reasons": reasons})
-    WorkerFigures(metrics).alerts([told])
+    WorkerFigures(metrics).alerts([cast("AlertFields", told.model_dump())])
     measure, name = told.measure.value, "sluicegate_worker_reasons_total"
     assert value(metrics, name, pattern="fan", measure=measure) == 1
     assert value(metrics, name, pattern="model", measure=measure) == 2

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.streaming.flow import CAPACITY, Payment, messages_of
 
+from sluicegate.domain.alert import Alert
 from sluicegate.errors import Problem
 from sluicegate.judging.templates import Template
 from sluicegate.memory.accounts import AccountMemory
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sluicegate.domain.alert import Alert
+    from sluicegate.domain.alert import AlertFields
     from sluicegate.judging.patterns import PatternSet
 
 PATTERNS = """
@@ -55,7 +56,7 @@ source = "test"
 class Broken(Template):
     """A reason that cannot be given."""
 
-    def fill(self, value_of: Callable[[str], float]) -> str:
+    def fill(self, value_of: Callable[[int], float]) -> str:
         del value_of
         raise ValueError("no words for it")
 
@@ -79,7 +80,9 @@ def spoiled(patterns: PatternSet) -> PatternSet:
     )
 
 
-def judged(scoring: Scoring, patterns: PatternSet) -> tuple[Partition, list[Alert | UnjudgedLeg]]:
+def judged(
+    scoring: Scoring, patterns: PatternSet
+) -> tuple[Partition, list[AlertFields | UnjudgedLeg]]:
     partition = Partition(0, AccountMemory(CAPACITY))
     payments = [Payment("T0", "A", None, 5_000), Payment("T1", "A", None, 50_000)]
     ((_, value),) = messages_of(Chains(1), payments, [0, 0], [0, 1])
@@ -101,13 +104,15 @@ def test_a_failed_judgement_stops_neither_the_leg_nor_the_others(scoring: Scorin
 def test_it_is_judged_again_as_it_would_have_been(scoring: Scoring) -> None:
     _, sound = judged(scoring, scoring.pattern_set)
     _, told = judged(scoring, spoiled(scoring.pattern_set))
+    assert isinstance(told[1], UnjudgedLeg)
     value = told[1].model_dump_json().encode()
-    assert judge_again(scoring, value) == sound[1]
+    assert judge_again(scoring, value) == Alert.model_validate(sound[1])
 
 
 def test_it_may_fail_again(scoring: Scoring) -> None:
     still = replace(scoring, pattern_set=spoiled(scoring.pattern_set))
     _, told = judged(scoring, still.pattern_set)
+    assert isinstance(told[1], UnjudgedLeg)
     with pytest.raises(Problem, match="fails again") as problem:
         judge_again(still, told[1].model_dump_json().encode())
     assert "rotten" in problem.value.detail

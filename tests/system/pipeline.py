@@ -20,7 +20,7 @@ from sluicegate.domain.alert import Alert
 from sluicegate.memory.accounts import AccountMemory
 from sluicegate.settings import load_settings
 from sluicegate.simulation.auditor import Auditor
-from sluicegate.streaming.alerts import alerts_of
+from sluicegate.streaming.alerts import alerts_of, as_read
 from sluicegate.streaming.checkpoint import Restorer
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.partition import Partition
@@ -295,7 +295,7 @@ class Pipeline:
             done = held.apply(message.offset() or 0, message.value(), scoring.scorer)
             assert done is not None
             judged = alerts_of(done, scoring.pattern_set, "CNY", message.timestamp()[1])
-            alerts += [each for each in judged if isinstance(each, Alert)]
+            alerts += as_read(judged)
         return State(held.place.applied, held.memory.digest(), held.place.sources), alerts
 
     def until_checkpointed(self) -> None:

@@ -72,7 +72,7 @@ class Rule(BaseModel):
     def reason_for(self, amount_minor: int) -> Reason:
         """The reason in words, as an alert carries it."""
 
-        def amount(_: str) -> float:
+        def amount(_: int) -> float:
             return amount_minor / MINOR_PER_MAJOR
 
         return Reason(

@@ -3,7 +3,7 @@
 import hashlib
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypedDict
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
@@ -97,3 +97,43 @@ class Alert(BaseModel):
         Field(pattern="^[0-9a-f]{16}$", description="Of the fitted model; null without one."),
     ] = None
     origin: Origin
+
+
+class ReasonFields(TypedDict):
+    """A `Reason` as it stands in JSON."""
+
+    pattern: str
+    strength: float
+    zh: str
+    en: str
+
+
+class AlertFields(TypedDict):
+    """An `Alert` as it stands in JSON.
+
+    A worker in a backlog writes thousands a second, and making models of them would take most of
+    the time: whoever reads them has them checked.
+    """
+
+    id: str
+    transaction_id: str
+    account: str
+    side: Side
+    counterparty: str | None
+    amount_minor: int
+    currency: str
+    score: float
+    measure: Measure
+    reasons: list[ReasonFields]
+    facts: dict[str, float]
+    occurred_at: str
+    recorded_at: str
+    detected_at: str
+    pattern_set_version: str
+    model_version: str | None
+    origin: Origin
+
+
+def json_moment(at_ms: int) -> str:
+    """RFC 3339 in UTC of milliseconds since the epoch."""
+    return moment_text(moment_of(at_ms))

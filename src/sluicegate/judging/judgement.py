@@ -6,12 +6,21 @@ Pure functions of their arguments, so the same leg gives the same alert whenever
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite, prod
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sluicegate.domain.alert import Alert, Origin, Reason, Side, alert_id, moment_of
+from sluicegate.domain.alert import (
+    AlertFields,
+    Origin,
+    Reason,
+    ReasonFields,
+    Side,
+    alert_id,
+    json_moment,
+)
 from sluicegate.domain.measure import Measure
 from sluicegate.judging.patterns import CheckedPattern, PatternSet, Thresholds, Words
 from sluicegate.judging.templates import Language
@@ -37,7 +46,7 @@ class JudgedLeg:
     origin: Origin = "stream"
 
 
-def build_alert(
+def alert_fields(
     pattern_set: PatternSet,
     leg: JudgedLeg,
     score: float,
@@ -46,17 +55,22 @@ def build_alert(
     *,
     model_reasons: tuple[Reason, ...] = (),
     model_version: str | None = None,
-) -> Alert:
+) -> AlertFields:
     """The alert for one judged leg.
 
     `features` has shape (FEATURE_COUNT,), `strengths` one entry for each pattern of the set. The
     reasons of a fitted model stand beside those of the patterns.
+
+    Raises:
+        ValueError: the score is no share; or whatever a reason raises that cannot be given.
     """
+    if not 0.0 <= score <= 1.0:
+        raise ValueError(f"the score is {score}, which is no share")
     fired, values = _fired(pattern_set, strengths), features.tolist()
     reasons = _reasons(fired, values)
     if model_reasons:
-        reasons = _strongest_first((*reasons, *model_reasons))
-    return Alert(
+        reasons = _strongest_first([*reasons, *map(_reason_fields, model_reasons)])
+    return AlertFields(
         id=alert_id(leg.transaction_id, leg.account, leg.side),
         transaction_id=leg.transaction_id,
         account=leg.account,
@@ -68,9 +82,9 @@ def build_alert(
         measure=measure_for(score, pattern_set.thresholds),
         reasons=reasons,
         facts=_facts(fired, values),
-        occurred_at=moment_of(leg.occurred_at_ms),
-        recorded_at=moment_of(leg.recorded_at_ms),
-        detected_at=moment_of(leg.detected_at_ms),
+        occurred_at=json_moment(leg.occurred_at_ms),
+        recorded_at=json_moment(leg.recorded_at_ms),
+        detected_at=json_moment(leg.detected_at_ms),
         pattern_set_version=pattern_set.version,
         model_version=model_version,
         origin=leg.origin,
@@ -79,7 +93,8 @@ def build_alert(
 
 def explain(pattern_set: PatternSet, features: Vector, strengths: Vector) -> tuple[Reason, ...]:
     """The patterns that fired in words, strongest first, equals in the order of the file."""
-    return _reasons(_fired(pattern_set, strengths), features.tolist())
+    found = _reasons(_fired(pattern_set, strengths), features.tolist())
+    return tuple(Reason(**fields) for fields in found)
 
 
 def facts(pattern_set: PatternSet, features: Vector, strengths: Vector) -> dict[str, float]:
@@ -132,21 +147,29 @@ def _fired(pattern_set: PatternSet, strengths: Vector) -> _Fired:
     return [(checked, strength) for checked, strength in of_each if strength > 0]
 
 
-def _reasons(fired: _Fired, values: Sequence[float]) -> tuple[Reason, ...]:
-    value_of = dict(zip(NAMES, values, strict=True)).__getitem__
+def _reasons(fired: _Fired, values: Sequence[float]) -> list[ReasonFields]:
+    value_at = values.__getitem__
     return _strongest_first(
-        Reason(
-            pattern=checked.pattern.name,
-            strength=strength,
-            zh=checked.reason_zh.fill(value_of),
-            en=checked.reason_en.fill(value_of),
-        )
-        for checked, strength in fired
+        [
+            ReasonFields(
+                pattern=checked.pattern.name,
+                strength=strength,
+                zh=checked.reason_zh.fill(value_at),
+                en=checked.reason_en.fill(value_at),
+            )
+            for checked, strength in fired
+        ]
     )
 
 
-def _strongest_first(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
-    return tuple(sorted(reasons, key=lambda reason: -reason.strength))
+def _reason_fields(reason: Reason) -> ReasonFields:
+    return ReasonFields(
+        pattern=reason.pattern, strength=reason.strength, zh=reason.zh, en=reason.en
+    )
+
+
+def _strongest_first(reasons: list[ReasonFields]) -> list[ReasonFields]:
+    return sorted(reasons, key=itemgetter("strength"), reverse=True)  # equals stay in their order
 
 
 def _facts(fired: _Fired, values: Sequence[float]) -> dict[str, float]:

@@ -324,7 +324,7 @@ def _said(feature: str, value: float) -> tuple[str, str]:
     if feature not in _TEMPLATES:
         return f"{feature} {value:.6g}", f"{feature} {value:.6g}"
     zh_template, en_template = _TEMPLATES[feature]
-    return zh_template.fill(lambda _name: value), en_template.fill(lambda _name: value)
+    return zh_template.fill(lambda _: value), en_template.fill(lambda _: value)
 
 
 def model_reasons(

@@ -6,7 +6,7 @@ plural is made by the number) · `percent` 98 % · `seconds` and `days` a length
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -45,17 +45,17 @@ class Template:
 
     text: str
     """The sentence with `%s` in place of each gap."""
-    gaps: tuple[tuple[str, Sayer], ...]
-    """The feature of each gap, and what says its value."""
+    gaps: tuple[tuple[int, Sayer], ...]
+    """Where the feature of each gap stands in a vector of features, and what says its value."""
 
     @property
     def features(self) -> frozenset[str]:
         """The features whose values fill the gaps."""
-        return frozenset(feature for feature, _ in self.gaps)
+        return frozenset(FEATURES[index].name for index, _ in self.gaps)
 
-    def fill(self, value_of: Callable[[str], float]) -> str:
-        """The sentence, with the value of each feature put in (NaN: unknown)."""
-        return self.text % tuple([say(value_of(feature)) for feature, say in self.gaps])
+    def fill(self, value_of: Callable[[int], float]) -> str:
+        """The sentence, with the value at the index of each feature put in (NaN: unknown)."""
+        return self.text % tuple([say(value_of(index)) for index, say in self.gaps])
 
 
 def parse_template(text: str, language: Language) -> Template:
@@ -72,7 +72,7 @@ def parse_template(text: str, language: Language) -> Template:
     return Template("%s".join(piece.replace("%", "%%") for piece in pieces[::2]), gaps)
 
 
-def _gap(inside: str, language: Language) -> tuple[str, Sayer]:
+def _gap(inside: str, language: Language) -> tuple[int, Sayer]:
     match = _INSIDE.fullmatch(inside)
     if match is None:
         raise Problem(f'cannot read the gap "{{{inside}}}"; write {{feature:kind}}')
@@ -84,7 +84,7 @@ def _gap(inside: str, language: Language) -> tuple[str, Sayer]:
     if noun and (kind != "count" or language != "en"):
         raise Problem(f'the noun in "{{{inside}}}" has no place: only an English count takes one')
     _check_unit(feature, kind)
-    return feature, _sayer(kind, noun, language)
+    return FEATURE_INDEX[feature], _sayer(kind, noun, language)
 
 
 def _check_unit(feature: str, kind: str) -> None:
@@ -95,27 +95,26 @@ def _check_unit(feature: str, kind: str) -> None:
 
 
 def _sayer(kind: str, noun: str, language: Language) -> Sayer:
-    """What says the values of a gap; chosen once, for it is called for each alert."""
-    say, unknown = _sayer_of_known(kind, noun, language), _UNKNOWN[language]
-    return lambda value: say(value) if value == value else unknown  # noqa: PLR0124 - NaN is NULL
+    """What says the values of a gap; chosen once, and one call, for each alert has two dozen."""
+    unknown = _UNKNOWN[language]
+    # A value that is not itself is NaN, which is NULL.
+    match kind:
+        case "money":
+            return lambda value: f"{value:,.2f}" if value == value else unknown  # noqa: PLR0124
+        case "count" if noun:
+            return lambda value: _counted(value, noun) if value == value else unknown  # noqa: PLR0124
+        case "count":
+            return lambda value: f"{value:,.0f}" if value == value else unknown  # noqa: PLR0124
+        case "percent":
+            return lambda value: f"{100.0 * value:.0f} %" if value == value else unknown  # noqa: PLR0124
+        case "plain":
+            return lambda value: f"{value:.6g}" if value == value else unknown  # noqa: PLR0124
+    unit = 86_400.0 if kind == "days" else 1.0
+    return lambda value: _duration(value * unit, language) if value == value else unknown  # noqa: PLR0124
 
 
-def _sayer_of_known(kind: str, noun: str, language: Language) -> Sayer:
-    if kind in ("seconds", "days"):
-        unit = 86_400.0 if kind == "days" else 1.0
-        return lambda value: _duration(value * unit, language)
-    number = _NUMBERS[kind]
-    if not noun:
-        return number
-    return lambda value: f"{number(value)} {noun}{'' if round(value) == 1 else 's'}"
-
-
-_NUMBERS: Final[Mapping[str, Sayer]] = {
-    "money": "{:,.2f}".format,
-    "count": "{:,.0f}".format,
-    "percent": lambda value: f"{100.0 * value:.0f} %",
-    "plain": "{:.6g}".format,
-}
+def _counted(value: float, noun: str) -> str:
+    return f"{value:,.0f} {noun}{'' if round(value) == 1 else 's'}"
 
 
 def _duration(seconds: float, language: Language) -> str:

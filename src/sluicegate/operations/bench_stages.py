@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Final
 
 import numpy as np
+from pydantic_core import to_json
 
 from sluicegate.domain.transaction import LATEST_MS, Rules
 from sluicegate.memory.accounts import AccountMemory
@@ -89,7 +90,7 @@ class _Flow:
                 raise AssertionError("a message of its own was taken for a repeat")
             with self.watch.of("alerts"):
                 for alert in alerts_of(applied, self._scoring.pattern_set, currency, 0):
-                    alert.model_dump_json()
+                    to_json(alert)
             with self.watch.of("partition and pack"):
                 self._outbox.add(partition, applied.stepped.arrivals)
 

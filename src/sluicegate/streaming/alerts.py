@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from sluicegate.domain.alert import Alert, Reason
-from sluicegate.judging.judgement import JudgedLeg, Vector, build_alert
+from sluicegate.domain.alert import Alert, AlertFields, Reason
+from sluicegate.judging.judgement import JudgedLeg, Vector, alert_fields
 from sluicegate.judging.patterns import PatternSet
 from sluicegate.memory.accounts import Records
 from sluicegate.memory.row import ARRIVAL
@@ -17,7 +17,7 @@ _TOLD: Final = ("side", "amount_minor", "occurred_at_ms", "recorded_at_ms")
 
 def alerts_of(
     applied: Applied, pattern_set: PatternSet, currency: str, detected_at_ms: int
-) -> Iterator[Alert | UnjudgedLeg]:
+) -> Iterator[AlertFields | UnjudgedLeg]:
     """An alert for each leg whose score reached the threshold, in the order of the log.
 
     They are made as they are asked for, of copies: the message may be forgotten. A leg of which no
@@ -39,14 +39,21 @@ def alerts_of(
     return _alerts(hits, pattern_set, None if opinion is None else opinion.model.version)
 
 
+def as_read(judged: Iterable[AlertFields | UnjudgedLeg]) -> Iterator[Alert]:
+    """The alerts as a reader of `stop-payment` has them; legs that were not judged are left out."""
+    for each in judged:
+        if not isinstance(each, UnjudgedLeg):
+            yield Alert.model_validate(each)
+
+
 def _alerts(
     hits: Iterable[tuple[JudgedLeg, float, Vector, Vector, tuple[Reason, ...]]],
     pattern_set: PatternSet,
     model_version: str | None,
-) -> Iterator[Alert | UnjudgedLeg]:
+) -> Iterator[AlertFields | UnjudgedLeg]:
     for leg, score, features, strengths, model_reasons in hits:
         try:
-            yield build_alert(
+            yield alert_fields(
                 pattern_set, leg, score, features, strengths,
                 model_reasons=model_reasons, model_version=model_version,
             )  # fmt: skip

@@ -4,11 +4,12 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sluicegate.domain.alert import Alert
+from sluicegate.domain.alert import AlertFields
 from sluicegate.domain.measure import Measure
 from sluicegate.domain.refusal import Refusal
 from sluicegate.judging.model_words import MODEL
@@ -203,15 +204,17 @@ class WorkerFigures:
             name = scoring.pattern_set.patterns[index].pattern.name
             self._metrics.counter("sluicegate_worker_shadow_fired_total", pattern=name).inc(times)
 
-    def alerts(self, alerts: Sequence[Alert]) -> None:
+    def alerts(self, alerts: Sequence[AlertFields]) -> None:
         """These alerts were sent."""
         if not alerts:
             return
         now = time.time()
-        for measure, times in Counter(alert.measure.value for alert in alerts).items():
+        for measure, times in Counter(alert["measure"].value for alert in alerts).items():
             self._alerts[measure].inc(times)
         reasons = Counter(
-            (reason.pattern, alert.measure.value) for alert in alerts for reason in alert.reasons
+            (reason["pattern"], alert["measure"].value)
+            for alert in alerts
+            for reason in alert["reasons"]
         )
         for (name, measure), times in reasons.items():
             # A model names its inputs, which are too many to count each.
@@ -223,7 +226,8 @@ class WorkerFigures:
                 )
             counter.inc(times)
         self._last_alert.set(now)
-        recorded = np.array([alert.recorded_at.timestamp() for alert in alerts])
+        moments = (datetime.fromisoformat(alert["recorded_at"]) for alert in alerts)
+        recorded = np.array([moment.timestamp() for moment in moments])
         self._sent_alert.observe_many(np.maximum(0.0, now - recorded))
 
     def unjudged(self, pattern: str) -> None:

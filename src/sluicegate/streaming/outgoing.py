@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, Message, Producer
+from pydantic_core import to_json
 
-from sluicegate.domain.alert import Alert
+from sluicegate.domain.alert import AlertFields
 from sluicegate.errors import Problem
 from sluicegate.memory.accounts import Records
 from sluicegate.memory.past_scores import Singles
@@ -44,7 +45,7 @@ class Outgoing:
         self._tell_failed = failed
         self._outbox = Outbox(settings.topics.partitions)
         self._outbox_since = 0.0
-        self._judged: list[tuple[int, int, Iterable[Alert | UnjudgedLeg]]] = []
+        self._judged: list[tuple[int, int, Iterable[AlertFields | UnjudgedLeg]]] = []
         self._raised = FewLines(__name__, "alert raised")
         self._complained_at = 0.0
         self.failure: Exception | None = None
@@ -95,24 +96,24 @@ class Outgoing:
         sent = []
         for partition, offset, of_message in judged:
             for each in of_message:
-                if isinstance(each, Alert):
+                if isinstance(each, UnjudgedLeg):
+                    self._keep_unjudged(partition, offset, each)
+                else:
                     self._send_alert(partition, offset, each)
                     sent.append(each)
-                else:
-                    self._keep_unjudged(partition, offset, each)
         self._figures.alerts(sent)
 
-    def _send_alert(self, partition: int, offset: int, alert: Alert) -> None:
-        key, value = alert.account.encode(), alert.model_dump_json().encode()
-        self._produce(self._topics.stop_payment, value, key=key, partition=partition)
+    def _send_alert(self, partition: int, offset: int, alert: AlertFields) -> None:
+        key = alert["account"].encode()
+        self._produce(self._topics.stop_payment, to_json(alert), key=key, partition=partition)
         self._raised.say(
-            trace=alert.transaction_id,
-            alert=alert.id,
-            account=mask_account(alert.account),
-            side=alert.side,
-            score=round(alert.score, 3),
-            measure=alert.measure.value,
-            pattern=alert.reasons[0].pattern,
+            trace=alert["transaction_id"],
+            alert=alert["id"],
+            account=mask_account(alert["account"]),
+            side=alert["side"],
+            score=round(alert["score"], 3),
+            measure=alert["measure"].value,
+            pattern=alert["reasons"][0]["pattern"],
             partition=partition,
             offset=offset,
         )
@@ -121,7 +122,9 @@ class Outgoing:
         """Drops what is gathered: its partitions have gone, their next owner sends it."""
         self._outbox.forget()
 
-    def tell(self, partition: int, offset: int, judged: Iterable[Alert | UnjudgedLeg]) -> None:
+    def tell(
+        self, partition: int, offset: int, judged: Iterable[AlertFields | UnjudgedLeg]
+    ) -> None:
         """Takes the alerts of one legs message on their way, and what could not be judged of it.
 
         They are made when they are sent.

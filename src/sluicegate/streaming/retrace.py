@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sluicegate.domain.alert import Alert
 from sluicegate.memory.accounts import AccountMemory
 from sluicegate.settings import Settings
-from sluicegate.streaming.alerts import alerts_of
+from sluicegate.streaming.alerts import alerts_of, as_read
 from sluicegate.streaming.clients import confluent_config
 from sluicegate.streaming.partition import Partition
 from sluicegate.streaming.published import ActiveSets
@@ -55,7 +55,7 @@ def retrace(
                     at_ms = message.timestamp()[1]
                     currency = settings.contract.base_currency
                     judged = alerts_of(applied, scoring.pattern_set, currency, at_ms)
-                    alerts += [each for each in judged if isinstance(each, Alert)]
+                    alerts += as_read(judged)
                 done += 1
                 if progress is not None:
                     progress(done, total)

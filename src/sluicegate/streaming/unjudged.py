@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sluicegate.domain.alert import Alert, Side
 from sluicegate.errors import Problem
-from sluicegate.judging.judgement import JudgedLeg, Vector, build_alert, explain
+from sluicegate.judging.judgement import JudgedLeg, Vector, alert_fields, explain
 from sluicegate.judging.patterns import PatternSet
 from sluicegate.memory.accounts import Scorer
 from sluicegate.memory.features import FEATURES
@@ -85,7 +85,8 @@ def judge_again(scoring: Scoring, value: bytes) -> Alert | None:
         return None
     leg = JudgedLeg(**{name: getattr(kept, name) for name in _LEG_FIELDS})
     try:
-        return build_alert(scoring.pattern_set, leg, score, judged, strengths)
+        fields = alert_fields(scoring.pattern_set, leg, score, judged, strengths)
+        return Alert.model_validate(fields)
     except Exception as error:
         raise Problem(
             f"the judgement of transaction {kept.transaction_id} fails again",
