@@ -393,3 +393,20 @@ def test_a_sweep_takes_each_row_once_more_but_those_that_were_taken_since() -> N
     memory.mark(range(4))
     (taken,) = memory.take_dirty(10)
     assert words_text(taken["account"]) == ["D"]
+
+
+def test_a_part_that_was_given_back_is_used_again_and_holds_the_new_rows() -> None:
+    memory = AccountMemory(10)
+    legs = [Leg(name, None, inflow=True, at_ms=NOON_MS, minor=1) for name in "ABCD"]
+    step_all(memory, records(legs))
+    taken = memory.take_dirty(3)
+    first = next(taken)
+    assert words_text(first["account"]) == ["A", "B", "C"]
+    taken.give_back(first)
+    second = next(taken)
+    assert words_text(second["account"]) == ["D"]
+    assert np.shares_memory(first, second)
+    step_all(memory, records(legs[1:3]))
+    (third,) = memory.take_dirty(3)
+    assert words_text(third["account"]) == ["B", "C"]
+    assert not np.shares_memory(second, third)

@@ -25,7 +25,16 @@ from sluicegate.memory.row import (
 )
 from sluicegate.memory.words import text_words
 from sluicegate.simulation.formats import read_legs
-from sluicegate.streaming.legs import NOTHING_BEFORE, Batch, Link, RecordType, Source, pack, unpack
+from sluicegate.streaming.legs import (
+    NOTHING_BEFORE,
+    Batch,
+    Link,
+    RecordType,
+    Source,
+    is_routed,
+    pack,
+    unpack,
+)
 
 HEADER_BYTES = 16
 LINK_BYTES = 32
@@ -90,6 +99,12 @@ def read_columns(body: bytes, count: int) -> np.ndarray:
                 at += width * count
     assert at == len(body)
     return words.view(LEG).ravel()
+
+
+@given(batches)
+def test_the_router_waits_for_its_departures_alone(batch: Batch) -> None:
+    routed = (RecordType.DEPARTURES, Source.TRANSACTIONS)
+    assert is_routed(packed(batch)) == ((batch.type, batch.source) == routed)
 
 
 @given(batches)

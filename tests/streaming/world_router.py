@@ -217,7 +217,7 @@ class RouterProcess(Router):
             if len(block):
                 reads.append(Read(reader, block))
         if reads:
-            self._pass(reads)
+            self._pass(reads, holds=False)
 
     def tell(self, most: int) -> None:
         """Passes on up to so much of what each topic tells of accounts."""

@@ -115,7 +115,9 @@ def chunks(memory: AccountMemory, place: Place, owner: bytes, number: int) -> It
             *(MAGIC, _IS_CHUNK, LAYOUT_VERSION, owner, number, index, count),
             *(len(own_state), len(told)),
         )
-        return b"".join((head, own_state, told.data, changed.data))
+        value = b"".join((head, own_state, told.data, changed.data))
+        rows.give_back(changed)
+        return value
 
     return map(message, range(count))
 

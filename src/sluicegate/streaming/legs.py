@@ -67,6 +67,7 @@ class Source(IntEnum):
     PATTERNS = 5
 
 
+_ROUTED: Final = MAGIC + bytes((RecordType.DEPARTURES, Source.TRANSACTIONS))
 _TYPES: Final = frozenset(RecordType)
 _SOURCES: Final = frozenset(Source)
 
@@ -146,6 +147,11 @@ def unpack(value: bytes | None) -> Batch:
     if rest and carried is None:
         raise _strange(f"{len(rest)} bytes too many behind {count} records")
     return Batch(RecordType(batch_type), Source(source), links, records, carried)
+
+
+def is_routed(value: bytes | None) -> bool:
+    """Whether these are legs of the router, which may wait to hear that they were applied."""
+    return value is not None and value[:6] == _ROUTED
 
 
 def _strange(detail: str) -> Problem:

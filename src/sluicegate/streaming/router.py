@@ -197,17 +197,14 @@ class Router:
         self._tell()
         most = self._settings.router.batch_transactions
         awaited = [reader for reader in readers if reader.is_awaited]
-        if any(reader.lag() >= most for reader in awaited):
-            self._hold(min(reader.event_time_ms for reader in awaited))
-            self._commit_if_due(readers)
-            reads = self._catch_up(awaited, most)
-        else:
+        catches_up = any(reader.lag() >= most for reader in awaited)
+        if not catches_up:
             self._gather(readers)
-            self._commit_if_due(readers)
-            reads = self._all_there_is(readers, most)
+        self._commit_if_due(readers)
+        reads = self._catch_up(awaited, most) if catches_up else self._all_there_is(readers, most)
         reads = [read for read in reads if len(read.block)]
         if reads:
-            self._pass(reads)
+            self._pass(reads, holds=catches_up)
         self._producer.poll(0)
         if self._failure is not None:
             raise self._failure
@@ -269,8 +266,11 @@ class Router:
                 )
         self._figures.held.inc(time.monotonic() - started)
 
-    def _pass(self, reads: Sequence[Read]) -> None:
-        """Decodes what was read and sends legs and dead letters on."""
+    def _pass(self, reads: Sequence[Read], *, holds: bool) -> None:
+        """Decodes what was read and sends legs and dead letters on.
+
+        It `holds` with the legs in hand, so that they go as soon as the workers are near enough.
+        """
         started = time.monotonic()
         block = Block.joined([read.block for read in reads])
         decoded = self._decoder.decode(block.values, block.recorded_at_ms)
@@ -280,9 +280,15 @@ class Router:
         fresh = self._fresh(decoded, places, rows, block)
         for index, refused in decoded.refused:
             self._refuse(block, index, refused)
-        self._send(decoded, places, fresh)
+        messages = list(self._chains.messages(decoded, places, fresh, self._told.flagged.mark))
+        seconds = time.monotonic() - started
+        if len(fresh):
+            event_time_ms = int(decoded.occurred_at_ms[fresh[0]])
+            if holds:
+                self._hold(event_time_ms)
+            self._send(messages, len(fresh), event_time_ms)
         first_ms = float(block.recorded_at_ms[0])
-        self._figures.passed(len(block), len(fresh), first_ms, time.monotonic() - started)
+        self._figures.passed(len(block), len(fresh), first_ms, seconds)
 
     def _in_step(self, reads: Sequence[Read], decoded: Decoded, places: Places) -> Ints:
         """Order of the rows: by event time, each source partition in its own order."""
@@ -324,11 +330,10 @@ class Router:
         chosen: Ints = starts[places.source_partition]
         return chosen
 
-    def _send(self, decoded: Decoded, places: Places, rows: Ints) -> None:
-        if not len(rows):
-            return
+    def _send(
+        self, messages: Sequence[tuple[int, bytes]], transactions: int, event_time_ms: int
+    ) -> None:
         before = self._lead.count
-        event_time_ms = int(decoded.occurred_at_ms[rows[0]])
 
         def delivered(error: object, message: Message) -> None:
             if error is not None:
@@ -338,10 +343,8 @@ class Router:
                     message.partition() or 0, message.offset() or 0, before, event_time_ms
                 )
 
-        self._lead.sent(len(rows))
-        for partition, value in self._chains.messages(
-            decoded, places, rows, self._told.flagged.mark
-        ):
+        self._lead.sent(transactions)
+        for partition, value in messages:
             hand_over(
                 self._producer, self._topics.legs, value,
                 partition=partition, on_delivery=delivered,

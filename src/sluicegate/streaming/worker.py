@@ -34,6 +34,7 @@ from sluicegate.streaming.gaps import Gaps
 from sluicegate.streaming.identity import topic_identity
 from sluicegate.streaming.judge_web import JudgeWeb, token_guard
 from sluicegate.streaming.later import Later
+from sluicegate.streaming.legs import is_routed
 from sluicegate.streaming.outgoing import Outgoing
 from sluicegate.streaming.partition import Gap
 from sluicegate.streaming.published import ActiveSets
@@ -52,7 +53,7 @@ log = logging.getLogger(__name__)
 TABLE = "accounts"
 BUSY_LEGS = 500
 """Legs of one delivery from which on the router may wait to hear of them: its lead is used up."""
-PROGRESS_SECONDS = 0.02
+PROGRESS_SECONDS = 0.01
 """How often the place is published then at most."""
 CALM_PROGRESS_SECONDS = 0.1
 """And how often else: the router does not wait for it."""
@@ -358,7 +359,7 @@ class Worker:
         if self._failure is not None:
             return
         started = breathed = time.monotonic()
-        legs = 0
+        legs, routed = 0, sum(is_routed(message.value()) for message in messages)
         for message in messages:
             if reader is not self._reader:
                 return  # the partitions have gone: their next owner reads this again
@@ -366,6 +367,13 @@ class Worker:
             partition = self.partitions[message.partition() or 0]
             if not self._sets.holds(partition.place.activated):
                 await self._activate(partition)
+            if is_routed(message.value()):
+                routed -= 1
+                if not routed and legs >= BUSY_LEGS:
+                    # The router may wait for this; what follows from it goes into the logs before
+                    # what the router sends next.
+                    self._outgoing.send_arrivals()
+                    self._publishing.within(PROGRESS_SECONDS)
             self._outgoing.send_due()
             if time.monotonic() - breathed > BREATH_SECONDS:
                 self._publishing.now()
@@ -373,10 +381,11 @@ class Worker:
                 breathed = time.monotonic()
         if not self._channel.waiting:
             self._outgoing.send_arrivals()
-        busy = legs >= BUSY_LEGS
         behind = time.time() - self._recorded_ms / 1000
-        self._alerting.within(min(MOST_ALERTS_SECONDS, ALERTS_SHARE * behind) if busy else 0.0)
-        self._publishing.within(PROGRESS_SECONDS if busy else CALM_PROGRESS_SECONDS)
+        self._alerting.within(
+            min(MOST_ALERTS_SECONDS, ALERTS_SHARE * behind) if legs >= BUSY_LEGS else 0.0
+        )
+        self._publishing.within(CALM_PROGRESS_SECONDS)
         self._outgoing.poll()
         self._figures.turn(time.monotonic() - started)
         self._upkeep.take_due({message.partition() or 0 for message in messages})
