@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from sluicegate.counter.verdict import Verdict
-from sluicegate.domain.alert import Moment, Reason, Side, moment_of, moment_text
+from sluicegate.domain.alert import Moment, Reason, Side, json_moment
 from sluicegate.domain.measure import Measure
 from sluicegate.domain.message import JsonNumber
 from sluicegate.domain.refusal import Refusal, Refused
@@ -167,7 +167,7 @@ def read_intended(
     own = dict(fields)
     facts = own.pop("customer", None)
     _fill(own, "id", check_id)
-    _fill(own, "occurred_at", moment_text(moment_of(now_ms)))
+    _fill(own, "occurred_at", json_moment(now_ms))
     _fill(own, "channel", Channel.COUNTER.value)
     transaction = transaction_of(own, now_ms, rules)
     if isinstance(transaction, Refused):

@@ -30,6 +30,11 @@ def moment_text(moment: datetime) -> str:
     return utc.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
+def json_moment(at_ms: int) -> str:
+    """RFC 3339 in UTC of milliseconds since the epoch."""
+    return moment_text(moment_of(at_ms))
+
+
 def alert_id(transaction_id: str, account: str, side: Side) -> str:
     """32 hex digits that are the same whenever and wherever the leg is judged again."""
     # No field can hold a NUL, so different triples never give the same text.
@@ -132,8 +137,3 @@ class AlertFields(TypedDict):
     pattern_set_version: str
     model_version: str | None
     origin: Origin
-
-
-def json_moment(at_ms: int) -> str:
-    """RFC 3339 in UTC of milliseconds since the epoch."""
-    return moment_text(moment_of(at_ms))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from sluicegate.domain.alert import moment_of, moment_text
+from sluicegate.domain.alert import json_moment
 from sluicegate.domain.directive import Action, Directive, DirectiveKind
 from sluicegate.history.events import Events
 from sluicegate.history.labels import Labels
@@ -40,7 +40,7 @@ def found_out(events: Events, labels: Labels, delay_ms: int) -> list[Directive]:
                 "id": "label",
                 "account": account,
                 "kind": DirectiveKind.INVOLVED.value,
-                "issued_at": moment_text(moment_of(known_ms)),
+                "issued_at": json_moment(known_ms),
                 "reason": "was paid by a confirmed fraud",
             }
         )

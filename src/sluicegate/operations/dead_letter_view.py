@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sluicegate.domain.alert import moment_of, moment_text
+from sluicegate.domain.alert import json_moment
 from sluicegate.operations.dead_letter import Found, Letter
 
 PREVIEW_CHARACTERS: Final = 120
@@ -70,7 +70,7 @@ def as_json(letter: Letter, *, replayed: bool) -> dict[str, Any]:
     """One dead letter of a list, for programs; masked as the table is."""
     return {
         "position": letter.offset,
-        "at": moment_text(moment_of(letter.at_ms)),
+        "at": json_moment(letter.at_ms),
         "reason": letter.reason,
         "field": letter.headers.get("field", ""),
         "detail": letter.headers.get("detail", ""),
@@ -84,7 +84,7 @@ def as_json(letter: Letter, *, replayed: bool) -> dict[str, Any]:
 def shown(letter: Letter, *, reveal: bool) -> Iterator[str]:
     """All that one dead letter holds, in lines."""
     yield f"position: {letter.offset}"
-    yield f"when: {moment_text(moment_of(letter.at_ms))}"
+    yield f"when: {json_moment(letter.at_ms)}"
     for name, text in letter.headers.items():
         yield f"{name}: {_printable(text)}"
     if letter.key is not None:
@@ -100,7 +100,7 @@ def shown(letter: Letter, *, reveal: bool) -> Iterator[str]:
 def _row(letter: Letter, replayed: bool) -> tuple[str, ...]:  # noqa: FBT001 - a column like others
     return (
         str(letter.offset),
-        moment_text(moment_of(letter.at_ms)),
+        json_moment(letter.at_ms),
         _printable(letter.reason),
         _printable(letter.headers.get("field", "")) or "-",
         _printable(letter.source),
