@@ -70,7 +70,7 @@ def scoring(tmp_path: Path) -> Scoring:
 
 def spoiled(patterns: PatternSet) -> PatternSet:
     """The same set, but the reason of `rotten` fails."""
-    broken = Broken("x", ())
+    broken = Broken("x", (), "unknown")
     return replace(
         patterns,
         patterns=tuple(

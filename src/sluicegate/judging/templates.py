@@ -6,7 +6,7 @@ plural is made by the number) · `percent` 98 % · `seconds` and `days` a length
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -36,7 +36,7 @@ _INSIDE: Final = re.compile(r"([A-Za-z0-9_]+):([a-z]+)(?: ([a-z][a-z ]*[a-z]))?"
 
 
 Sayer = Callable[[float], str]
-"""A value of a feature in words."""
+"""A value of a feature in words; never asked of NaN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class Template:
     """The sentence with `%s` in place of each gap."""
     gaps: tuple[tuple[int, Sayer], ...]
     """Where the feature of each gap stands in a vector of features, and what says its value."""
+    unknown: str
+    """What is said of NaN, which is NULL."""
 
     @property
     def features(self) -> frozenset[str]:
@@ -54,8 +56,12 @@ class Template:
         return frozenset(FEATURES[index].name for index, _ in self.gaps)
 
     def fill(self, value_of: Callable[[int], float]) -> str:
-        """The sentence, with the value at the index of each feature put in (NaN: unknown)."""
-        return self.text % tuple([say(value_of(index)) for index, say in self.gaps])
+        """The sentence, with the value at the index of each feature put in."""
+        said = [
+            say(value) if (value := value_of(index)) == value else self.unknown  # not so of NaN
+            for index, say in self.gaps
+        ]
+        return self.text % tuple(said)
 
 
 def parse_template(text: str, language: Language) -> Template:
@@ -69,7 +75,9 @@ def parse_template(text: str, language: Language) -> Template:
     gaps = tuple(_gap(inside, language) for inside in pieces[1::2])
     if any("{" in piece or "}" in piece for piece in pieces[::2]):
         raise Problem(f'a brace without its partner in "{text}"')
-    return Template("%s".join(piece.replace("%", "%%") for piece in pieces[::2]), gaps)
+    return Template(
+        "%s".join(piece.replace("%", "%%") for piece in pieces[::2]), gaps, _UNKNOWN[language]
+    )
 
 
 def _gap(inside: str, language: Language) -> tuple[int, Sayer]:
@@ -95,26 +103,21 @@ def _check_unit(feature: str, kind: str) -> None:
 
 
 def _sayer(kind: str, noun: str, language: Language) -> Sayer:
-    """What says the values of a gap; chosen once, and one call, for each alert has two dozen."""
-    unknown = _UNKNOWN[language]
-    # A value that is not itself is NaN, which is NULL.
-    match kind:
-        case "money":
-            return lambda value: f"{value:,.2f}" if value == value else unknown  # noqa: PLR0124
-        case "count" if noun:
-            return lambda value: _counted(value, noun) if value == value else unknown  # noqa: PLR0124
-        case "count":
-            return lambda value: f"{value:,.0f}" if value == value else unknown  # noqa: PLR0124
-        case "percent":
-            return lambda value: f"{100.0 * value:.0f} %" if value == value else unknown  # noqa: PLR0124
-        case "plain":
-            return lambda value: f"{value:.6g}" if value == value else unknown  # noqa: PLR0124
-    unit = 86_400.0 if kind == "days" else 1.0
-    return lambda value: _duration(value * unit, language) if value == value else unknown  # noqa: PLR0124
+    """What says the values of a gap; chosen once, for it is called for each alert."""
+    if kind in ("seconds", "days"):
+        unit = 86_400.0 if kind == "days" else 1.0
+        return lambda value: _duration(value * unit, language)
+    if noun:
+        return lambda value: f"{value:,.0f} {noun}{'' if round(value) == 1 else 's'}"
+    return _NUMBERS[kind]
 
 
-def _counted(value: float, noun: str) -> str:
-    return f"{value:,.0f} {noun}{'' if round(value) == 1 else 's'}"
+_NUMBERS: Final[Mapping[str, Sayer]] = {
+    "money": lambda value: f"{value:,.2f}",
+    "count": lambda value: f"{value:,.0f}",
+    "percent": lambda value: f"{100.0 * value:.0f} %",
+    "plain": lambda value: f"{value:.6g}",
+}
 
 
 def _duration(seconds: float, language: Language) -> str:
