@@ -85,8 +85,8 @@ def test_figures_of_partitions_go_with_the_partitions() -> None:
 def test_a_router_that_stands_by_says_nothing_of_lag() -> None:
     metrics, lead = Metrics(Part.ROUTER), Lead(100, 1000)
     figures = RouterFigures(metrics)
-    lead.sent(7)
-    lead.acknowledged(2, 0, 0, 0)
+    lead.sent([2], 7, 0)
+    lead.acknowledged(2, 0)
     figures.state([], lead)
     assert value(metrics, "sluicegate_router_active") == 1
     assert value(metrics, "sluicegate_router_lead_transactions") == 7
@@ -136,9 +136,8 @@ def test_the_lead_is_what_was_sent_since_the_oldest_not_known_to_be_applied() ->
     lead = Lead(100, 1000)
     assert (lead.transactions, lead.batches()) == (0, {})
     for offset, count in enumerate((10, 20)):
-        before = lead.count
-        lead.sent(count)
-        lead.acknowledged(0, offset, before, 0)
+        lead.sent([0], count, 0)
+        lead.acknowledged(0, offset)
     assert (lead.transactions, lead.batches()) == (30, {0: 2})
     lead.applied({0: 0})
     assert (lead.transactions, lead.batches()) == (20, {0: 1})

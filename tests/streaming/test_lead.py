@@ -17,9 +17,8 @@ def new_lead() -> Lead:
 
 def send(lead: Lead, partition: int, offset: int, transactions: int, at_ms: int = 0) -> None:
     """Hands transactions over, in one message that is acknowledged at once."""
-    before = lead.count
-    lead.sent(transactions)
-    lead.acknowledged(partition, offset, before, at_ms)
+    lead.sent([partition], transactions, at_ms)
+    lead.acknowledged(partition, offset)
 
 
 def test_nothing_sent_is_no_lead() -> None:
@@ -96,11 +95,24 @@ def test_an_offset_that_was_passed_over_is_applied_too() -> None:
 def test_a_worker_may_be_faster_than_the_acknowledgement() -> None:
     """It has applied the message before the router is told that the message was taken."""
     lead = new_lead()
-    lead.sent(MOST)
+    lead.sent([0], MOST, 0)
     lead.applied({0: 4})
-    lead.acknowledged(0, 4, 0, 0)
+    lead.acknowledged(0, 4)
     assert lead.allows(10**15)
     assert lead.slowest() is None
+
+
+def test_what_is_not_acknowledged_yet_is_waited_for_too() -> None:
+    """The next transactions may be ready before the broker has answered for the last ones."""
+    lead = new_lead()
+    lead.sent([0, 1], MOST, 0)
+    assert not lead.allows(SPAN_MS)
+    lead.acknowledged(1, 7)
+    lead.applied({0: 3, 1: 7})
+    assert not lead.allows(SPAN_MS)
+    assert lead.slowest() == 0
+    lead.acknowledged(0, 3)
+    assert lead.allows(SPAN_MS)
 
 
 def test_a_worker_that_restarted_further_back_is_waited_for() -> None:

@@ -6,15 +6,18 @@ they have applied; what was sent beyond it is the lead.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Sent:
-    offset: int
+    """A legs message that is not yet known to be applied."""
+
     transactions_before: int
     event_time_ms: int
+    offset: int | None = None
+    """Where it lies in the log; None until it is acknowledged."""
 
 
 class Lead:
@@ -24,34 +27,38 @@ class Lead:
         self._most_transactions = most_transactions
         self._most_ms = most_ms
         self._unapplied: dict[int, deque[_Sent]] = {}
+        self._unacknowledged: dict[int, deque[_Sent]] = {}
         self._applied: dict[int, int] = {}
-        self._sent = 0
+        self._count = 0
 
-    def sent(self, transactions: int) -> None:
-        """Counts transactions that were handed to the producer."""
-        self._sent += transactions
+    def sent(self, partitions: Iterable[int], transactions: int, event_time_ms: int) -> None:
+        """So many transactions, from this event time on, went into messages to these partitions."""
+        for partition in partitions:
+            message = _Sent(self._count, event_time_ms)
+            self._unapplied.setdefault(partition, deque()).append(message)
+            self._unacknowledged.setdefault(partition, deque()).append(message)
+        self._count += transactions
 
     @property
     def count(self) -> int:
-        """Transactions handed to the producer so far."""
-        return self._sent
+        """Transactions sent so far."""
+        return self._count
 
-    def acknowledged(
-        self, partition: int, offset: int, transactions_before: int, event_time_ms: int
-    ) -> None:
-        """A legs message lies in the log; it was made after so many transactions."""
-        if offset <= self._applied.get(partition, -1):
-            return  # the worker was faster than the acknowledgement
-        sent = _Sent(offset, transactions_before, event_time_ms)
-        self._unapplied.setdefault(partition, deque()).append(sent)
+    def acknowledged(self, partition: int, offset: int) -> None:
+        """The next message to a partition lies in the log; they come in the order of sending."""
+        self._unacknowledged[partition].popleft().offset = offset
+        self._forget_applied(partition)
 
     def applied(self, offsets: Mapping[int, int]) -> None:
         """Workers have applied the legs logs up to these offsets."""
         self._applied.update(offsets)
-        for partition, offset in offsets.items():
-            waiting = self._unapplied.get(partition)
-            while waiting and waiting[0].offset <= offset:
-                waiting.popleft()
+        for partition in offsets:
+            self._forget_applied(partition)
+
+    def _forget_applied(self, partition: int) -> None:
+        applied, waiting = self._applied.get(partition, -1), self._unapplied.get(partition)
+        while waiting and waiting[0].offset is not None and waiting[0].offset <= applied:
+            waiting.popleft()
 
     def allows(self, event_time_ms: int) -> bool:
         """Whether more may be sent, the next from this event time: the wider bound holds."""
@@ -63,7 +70,7 @@ class Lead:
         if oldest is None:
             return True
         return (
-            self._sent - oldest.transactions_before < self._most_transactions
+            self._count - oldest.transactions_before < self._most_transactions
             or event_time_ms - oldest.event_time_ms < self._most_ms
         )
 
@@ -71,7 +78,7 @@ class Lead:
     def transactions(self) -> int:
         """Transactions sent since the oldest that is not yet known to be applied."""
         waiting = [sent[0].transactions_before for sent in self._unapplied.values() if sent]
-        return self._sent - min(waiting) if waiting else 0
+        return self._count - min(waiting) if waiting else 0
 
     def batches(self) -> dict[int, int]:
         """Legs messages that are not yet known to be applied, by partition."""

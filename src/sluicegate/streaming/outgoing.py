@@ -93,19 +93,23 @@ class Outgoing:
         They lie in the partition of their account, which is that of its legs.
         """
         judged, self._judged = self._judged, []
-        sent = []
+        made: list[tuple[int, str, bytes]] = []
+        alerts = []
         for partition, offset, of_message in judged:
             for each in of_message:
                 if isinstance(each, UnjudgedLeg):
                     self._keep_unjudged(partition, offset, each)
                 else:
-                    self._send_alert(partition, offset, each)
-                    sent.append(each)
-        self._figures.alerts(sent)
+                    made.append((partition, each["account"], to_json(each)))
+                    self._say(partition, offset, each)
+                    alerts.append(each)
+        # One after the other: what librdkafka finds together goes in one request.
+        for partition, account, value in made:
+            key = account.encode()
+            self._produce(self._topics.stop_payment, value, key=key, partition=partition)
+        self._figures.alerts(alerts)
 
-    def _send_alert(self, partition: int, offset: int, alert: AlertFields) -> None:
-        key = alert["account"].encode()
-        self._produce(self._topics.stop_payment, to_json(alert), key=key, partition=partition)
+    def _say(self, partition: int, offset: int, alert: AlertFields) -> None:
         self._raised.say(
             trace=alert["transaction_id"],
             alert=alert["id"],

@@ -252,12 +252,13 @@ class Router:
     def _hold(self, event_time_ms: int) -> None:
         """Waits until the workers are near enough."""
         started = complained = time.monotonic()
+        self._producer.poll(0)
         while not self._lead.allows(event_time_ms) and not self._stop.is_set():
             if not self._active.is_set() or self._failure is not None:
                 break
-            self._producer.poll(0)
             for published in self._follow_group(HOLD_TURN_SECONDS):
                 self._lead.applied(published)
+            self._producer.poll(0)
             if time.monotonic() - complained > COMPLAIN_SECONDS:
                 complained = time.monotonic()
                 log.warning(
@@ -333,17 +334,13 @@ class Router:
     def _send(
         self, messages: Sequence[tuple[int, bytes]], transactions: int, event_time_ms: int
     ) -> None:
-        before = self._lead.count
-
         def delivered(error: object, message: Message) -> None:
             if error is not None:
                 self._failed("legs", error)
             else:
-                self._lead.acknowledged(
-                    message.partition() or 0, message.offset() or 0, before, event_time_ms
-                )
+                self._lead.acknowledged(message.partition() or 0, message.offset() or 0)
 
-        self._lead.sent(transactions)
+        self._lead.sent([partition for partition, _ in messages], transactions, event_time_ms)
         for partition, value in messages:
             hand_over(
                 self._producer, self._topics.legs, value,

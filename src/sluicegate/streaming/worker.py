@@ -10,6 +10,7 @@ import contextlib
 import logging
 import signal
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -51,6 +52,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TABLE = "accounts"
+DELIVERIES_AHEAD = 2
+"""So many deliveries of the reader wait at most while one is judged."""
+LOOK_SECONDS = 0.5
+"""How often the reader looks, while it waits for room, whether it is to end."""
 BUSY_LEGS = 500
 """Legs of one delivery from which on the router may wait to hear of them: its lead is used up."""
 PROGRESS_SECONDS = 0.01
@@ -98,7 +103,8 @@ class Worker:
         self._alerting = Later(self._outgoing.send_alerts, self._fail)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.app = self._application(bootstrap)
-        self._channel = StreamChannel(self.app, maxsize=4)
+        self._channel = StreamChannel(self.app, maxsize=DELIVERIES_AHEAD)
+        self._room = threading.Semaphore(DELIVERIES_AHEAD)
         ownership = self.app.topic(
             self.topics.ownership,
             partitions=settings.topics.partitions,
@@ -223,6 +229,7 @@ class Worker:
         async def score(stream: AsyncIterator[tuple[LegsReader, list[Message]]]) -> None:
             """Judges what the reader brings, in order."""
             async for reader, messages in stream:
+                self._room.release()
                 try:
                     await self._turn(reader, messages)
                 except Exception as error:
@@ -345,14 +352,15 @@ class Worker:
     # The stream.
 
     def _deliver(self, reader: LegsReader, messages: list[Message]) -> None:
-        """Runs in the reader's thread: waits until the channel has room."""
-        if self._loop is None:
-            return
-        put = asyncio.run_coroutine_threadsafe(self._channel.put((reader, messages)), self._loop)
-        while not reader.stopped:
-            with contextlib.suppress(TimeoutError):
-                put.result(timeout=0.5)
+        """Runs in the reader's thread: waits until there is room.
+
+        It does not wait for the event loop, so that the next delivery lies ready when a turn ends.
+        """
+        while not self._room.acquire(timeout=LOOK_SECONDS):
+            if reader.stopped:
                 return
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self._channel.put((reader, messages)), self._loop)
 
     async def _turn(self, reader: LegsReader, messages: list[Message]) -> None:
         """Applies one delivery of the reader, letting heartbeats through between messages."""
