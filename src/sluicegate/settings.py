@@ -142,9 +142,9 @@ class RouterSettings(Section):
     """Stable name of this router, unique among the routers: it rejoins under the same name."""
     session_timeout_seconds: float = Field(default=10, ge=6)
     """After this many seconds of silence another router takes over."""
-    batch_transactions: int = Field(default=8_000, ge=1)
+    batch_transactions: int = Field(default=4_000, ge=1)
     """While catching up: transactions read, merged and packed together."""
-    lead_transactions: int = Field(default=4_000, ge=1)
+    lead_transactions: int = Field(default=5_000, ge=1)
     """While catching up: transactions sent and not yet applied by the slowest partition."""
     lead_seconds: float = Field(default=2, gt=0)
     """While catching up: the same bound in event time, in seconds; the wider of both holds."""

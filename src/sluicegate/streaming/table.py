@@ -33,7 +33,6 @@ _Answer = TypeVar("_Answer")
 AGAIN_SECONDS: Final = 0.2
 COMPLAIN_SECONDS: Final = 5.0
 
-
 @dataclass(frozen=True, slots=True)
 class Written:
     """What one write to the changelog came to."""
@@ -64,6 +63,9 @@ class Changelog:
     def write(self, partition: int, values: Iterable[bytes]) -> Written | None:
         """Writes the values in order and waits for their acknowledgement; None: it gave up.
 
+        One is acknowledged before the next is sent, so that the broker takes alerts and legs
+        between them.
+
         Raises:
             Problem: the broker did not take one of them.
         """
@@ -81,9 +83,8 @@ class Changelog:
             size += len(value)
             messages += 1
             hand_over(self._producer, self.topic, value, partition=partition, on_delivery=delivered)
-            self._producer.poll(0)
-        if not is_flushed(self._producer, self._give_up):
-            return None
+            if not is_flushed(self._producer, self._give_up):
+                return None
         if lost:
             raise Problem("the changelog could not be written", lost[0])
         return Written(size, min(offsets), max(offsets), messages)
