@@ -15,7 +15,7 @@ from sluicegate.operations.logs import TALKATIVE, event_log, levels_of, mask_acc
 from sluicegate.settings import LogSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 TEXT, JSON = LogSettings(format="text"), LogSettings(format="json")
 OTHERS = ("sluicegate.streaming", "kafka.conn")
@@ -107,10 +107,20 @@ def test_of_what_comes_by_the_thousand_so_many_have_a_line_and_the_rest_are_coun
     start_logging("router", settings=JSON)
     lines = FewLines("sluicegate.streaming", "record refused", logging.WARNING)
     monkeypatch.setattr("time.monotonic", lambda: 7.2)
+    asked = list[int]()
+
+    def facts_of(number: int) -> Callable[[], dict[str, int]]:
+        def facts() -> dict[str, int]:
+            asked.append(number)
+            return {"offset": number}
+
+        return facts
+
     for number in range(LINES_A_SECOND + 30):
-        lines.say(offset=number)
+        lines.say(facts_of(number))
     monkeypatch.setattr("time.monotonic", lambda: 8.0)
-    lines.say(offset=-1)
+    lines.say(facts_of(-1))
+    assert asked == [*range(LINES_A_SECOND), -1]
     said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [each.get("offset") for each in said] == [*range(LINES_A_SECOND), None, -1]
     assert said[-2]["more"] == 30

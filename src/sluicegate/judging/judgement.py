@@ -4,10 +4,10 @@ Pure functions of their arguments, so the same leg gives the same alert whenever
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite, prod
 from operator import itemgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,7 @@ Vector = NDArray[np.float64]
 NAMES: Final = tuple(feature.name for feature in FEATURES)
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedLeg:
+class JudgedLeg(NamedTuple):
     """What an alert says of its leg besides the judgement; times are ms since the epoch."""
 
     transaction_id: str
@@ -173,5 +172,11 @@ def _strongest_first(reasons: list[ReasonFields]) -> list[ReasonFields]:
 
 
 def _facts(fired: _Fired, values: Sequence[float]) -> dict[str, float]:
-    told = sorted(set[int]().union(*(checked.feature_indexes for checked, _ in fired)))
-    return {NAMES[index]: values[index] for index in told if isfinite(values[index])}
+    told = _told(*(checked.feature_indexes for checked, _ in fired))
+    return {name: values[index] for index, name in told if isfinite(values[index])}
+
+
+@lru_cache(maxsize=4096)
+def _told(*read: frozenset[int]) -> tuple[tuple[int, str], ...]:
+    """Indexes and names of features of which some of these have each; few sets fire together."""
+    return tuple((index, NAMES[index]) for index in sorted(frozenset[int]().union(*read)))

@@ -6,6 +6,7 @@ things is on a topic all the same.
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from sluicegate.operations.logs import event_log
@@ -24,8 +25,8 @@ class FewLines:
         self._said = 0
         self._unsaid = 0
 
-    def say(self, **facts: Any) -> None:  # noqa: ANN401 - what a line can hold
-        """A line with these facts; none if this second has had its lines."""
+    def say(self, facts: Callable[[], dict[str, Any]]) -> None:
+        """A line with these facts; none, and they are not asked for, if this second has had its."""
         second = int(time.monotonic())
         if second != self._second:
             if self._unsaid:
@@ -37,4 +38,4 @@ class FewLines:
             self._unsaid += 1
             return
         self._said += 1
-        self._log.log(self._level, self._event, **facts)
+        self._log.log(self._level, self._event, **facts())

@@ -111,15 +111,17 @@ class Outgoing:
 
     def _say(self, partition: int, offset: int, alert: AlertFields) -> None:
         self._raised.say(
-            trace=alert["transaction_id"],
-            alert=alert["id"],
-            account=mask_account(alert["account"]),
-            side=alert["side"],
-            score=round(alert["score"], 3),
-            measure=alert["measure"].value,
-            pattern=alert["reasons"][0]["pattern"],
-            partition=partition,
-            offset=offset,
+            lambda: {
+                "trace": alert["transaction_id"],
+                "alert": alert["id"],
+                "account": mask_account(alert["account"]),
+                "side": alert["side"],
+                "score": round(alert["score"], 3),
+                "measure": alert["measure"].value,
+                "pattern": alert["reasons"][0]["pattern"],
+                "partition": partition,
+                "offset": offset,
+            }
         )
 
     def forget_arrivals(self) -> None:

@@ -60,10 +60,12 @@ class DeadLetters:
             on_delivery=delivered,
         )
         self._figures.refused(refused.refusal.value)
-        self._lines.say(  # the detail may quote what the record holds
-            reason=refused.refusal.value,
-            field=refused.field or "",
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
+        self._lines.say(
+            lambda: {  # not the detail, which may quote what the record holds
+                "reason": refused.refusal.value,
+                "field": refused.field or "",
+                "topic": record.topic,
+                "partition": record.partition,
+                "offset": record.offset,
+            }
         )

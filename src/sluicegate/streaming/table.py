@@ -33,6 +33,7 @@ _Answer = TypeVar("_Answer")
 AGAIN_SECONDS: Final = 0.2
 COMPLAIN_SECONDS: Final = 5.0
 
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """What one write to the changelog came to."""
