@@ -60,7 +60,7 @@ class Outgoing:
             }
         )
 
-    # Arrivals and alerts are gathered: each request costs the broker a third of a millisecond.
+    # Arrivals and alerts are gathered: each request costs the broker a quarter of a millisecond.
 
     def gather(self, origin: Partition, arrivals: Records, carried: Singles | None) -> None:
         """Takes arrivals on their way; they are sent when they are enough, or old enough."""

@@ -16,7 +16,7 @@ FETCH: Final[dict[str, Any]] = {
     "group.id": "sluicegate-unused",  # librdkafka wants one; nothing is joined or committed
     "enable.auto.commit": False,
     "auto.offset.reset": "error",
-    # A fetch costs the broker a third of a millisecond: wait up to 5 ms for 200 kB.
+    # A fetch costs the broker a quarter of a millisecond: wait up to 5 ms for 200 kB.
     "fetch.min.bytes": 200_000,
     "fetch.wait.max.ms": 5,
     # The default of 1,000 lets a full queue rest for a second.

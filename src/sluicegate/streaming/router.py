@@ -231,7 +231,7 @@ class Router:
         ]
 
     def _gather(self, readers: Sequence[SourceReader]) -> None:
-        """Lets transactions come for some milliseconds: a message costs the broker a third of one.
+        """Gathers transactions for some milliseconds: a message costs the broker a quarter of one.
 
         The faster they come, the longer they are gathered, so that messages grow and not their
         number.
