@@ -80,5 +80,20 @@ def test_a_frozen_broker_has_told_no_end() -> None:
         assert persisting(lambda: offsets.ends(TOPIC, range(2))) == {0: 0, 1: 0}
 
 
+def test_a_client_that_finds_nobody_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sluicegate.streaming.offsets.RENEW_SECONDS", 1.0)
+    with EmbeddedBroker(heap_mb=256) as broker:
+        config: dict[str, Any] = {"bootstrap.servers": broker.bootstrap, "log_level": 2}
+        admin = AdminClient(config)
+        admin.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result()
+        offsets = Offsets(config)
+        assert persisting(lambda: offsets.ends(TOPIC, [0])) == {0: 0}
+        lost: Any = offsets
+        lost._admin = AdminClient({"bootstrap.servers": "127.0.0.1:1", "log_level": 2})
+        with pytest.raises(KafkaException):
+            offsets.ends(TOPIC, [0], seconds=0.3)
+        assert persisting(lambda: offsets.ends(TOPIC, [0], seconds=1.0)) == {0: 0}
+
+
 def test_of_no_partition_nothing_is_asked() -> None:
     assert Offsets({"bootstrap.servers": "127.0.0.1:1", "log_level": 2}).ends(TOPIC, []) == {}

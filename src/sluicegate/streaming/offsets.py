@@ -1,5 +1,6 @@
 """Asks the broker where partitions begin and end, and asks rightly after it was restarted."""
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -10,6 +11,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from sluicegate.errors import Problem
 
 ASK_SECONDS: Final = 5.0
+RENEW_SECONDS: Final = 15.0
 _PASSING: Final = {
     KafkaError._NOENT,  # noqa: SLF001 - librdkafka's own: no leader is known
     KafkaError._TRANSPORT,  # noqa: SLF001
@@ -56,11 +58,15 @@ class Offsets:
     By a client of its own: what a consumer asks waits behind its fetches.
 
     librdkafka goes on asking the leaders that it knew before a restart, with their old epoch, and
-    is refused until it looks who leads minutes later: so after each refusal it is made to look.
+    is refused until it looks who leads minutes later: so after each refusal it is made to look. A
+    client once found no leaders for minutes while all others had them: where it has had no answer
+    for `RENEW_SECONDS`, another one takes its place.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
+        self._config = config
         self._admin = AdminClient(config)
+        self._answered_at = time.monotonic()
 
     def ends(
         self, topic: str, partitions: Iterable[int], seconds: float = ASK_SECONDS
@@ -96,8 +102,8 @@ class Offsets:
             KafkaException: as for `ends`.
         """
         place = TopicPartition(topic, partition, offset)
-        with self._renewing_leaders(topic):
-            for answer in self._admin.delete_records([place], request_timeout=ASK_SECONDS).values():
+        with self._asking(topic) as admin:
+            for answer in admin.delete_records([place], request_timeout=ASK_SECONDS).values():
                 answer.result()
 
     def _list(
@@ -106,8 +112,8 @@ class Offsets:
         asked = {TopicPartition(topic, number): which for number in partitions}
         if not asked:
             return {}
-        with self._renewing_leaders(topic):
-            answers = self._admin.list_offsets(asked, request_timeout=seconds)
+        with self._asking(topic) as admin:
+            answers = admin.list_offsets(asked, request_timeout=seconds)
             found = {place.partition: answer.result().offset for place, answer in answers.items()}
             # A broker that is frozen gives neither an answer nor an error.
             if min(found.values()) < 0:
@@ -115,10 +121,16 @@ class Offsets:
             return found
 
     @contextmanager
-    def _renewing_leaders(self, topic: str) -> Iterator[None]:
+    def _asking(self, topic: str) -> Iterator[AdminClient]:
+        admin = self._admin
         try:
-            yield
+            yield admin
+            self._answered_at = time.monotonic()
         except KafkaException:
-            with suppress(KafkaException):
-                self._admin.list_topics(topic, timeout=ASK_SECONDS)
+            if time.monotonic() - self._answered_at > RENEW_SECONDS:
+                self._answered_at = time.monotonic()
+                self._admin = AdminClient(self._config)
+            else:
+                with suppress(KafkaException):
+                    admin.list_topics(topic, timeout=ASK_SECONDS)
             raise
