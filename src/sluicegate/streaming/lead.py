@@ -28,21 +28,18 @@ class Lead:
         self._most_ms = most_ms
         self._unapplied: dict[int, deque[_Sent]] = {}
         self._unacknowledged: dict[int, deque[_Sent]] = {}
+        """Those of them that have no offset yet: not looked for among thousands at each answer."""
         self._applied: dict[int, int] = {}
-        self._count = 0
+        self.count = 0
+        """Transactions sent so far."""
 
     def sent(self, partitions: Iterable[int], transactions: int, event_time_ms: int) -> None:
         """So many transactions, from this event time on, went into messages to these partitions."""
         for partition in partitions:
-            message = _Sent(self._count, event_time_ms)
+            message = _Sent(self.count, event_time_ms)
             self._unapplied.setdefault(partition, deque()).append(message)
             self._unacknowledged.setdefault(partition, deque()).append(message)
-        self._count += transactions
-
-    @property
-    def count(self) -> int:
-        """Transactions sent so far."""
-        return self._count
+        self.count += transactions
 
     def acknowledged(self, partition: int, offset: int) -> None:
         """The next message to a partition lies in the log; they come in the order of sending."""
@@ -70,7 +67,7 @@ class Lead:
         if oldest is None:
             return True
         return (
-            self._count - oldest.transactions_before < self._most_transactions
+            self.count - oldest.transactions_before < self._most_transactions
             or event_time_ms - oldest.event_time_ms < self._most_ms
         )
 
@@ -78,7 +75,7 @@ class Lead:
     def transactions(self) -> int:
         """Transactions sent since the oldest that is not yet known to be applied."""
         waiting = [sent[0].transactions_before for sent in self._unapplied.values() if sent]
-        return self._count - min(waiting) if waiting else 0
+        return self.count - min(waiting) if waiting else 0
 
     def batches(self) -> dict[int, int]:
         """Legs messages that are not yet known to be applied, by partition."""

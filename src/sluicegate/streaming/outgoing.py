@@ -93,21 +93,19 @@ class Outgoing:
         They lie in the partition of their account, which is that of its legs.
         """
         judged, self._judged = self._judged, []
-        made: list[tuple[int, str, bytes]] = []
-        alerts = []
+        made: list[tuple[int, AlertFields, bytes]] = []
         for partition, offset, of_message in judged:
             for each in of_message:
                 if isinstance(each, UnjudgedLeg):
                     self._keep_unjudged(partition, offset, each)
                 else:
-                    made.append((partition, each["account"], to_json(each)))
+                    made.append((partition, each, to_json(each)))
                     self._say(partition, offset, each)
-                    alerts.append(each)
         # One after the other: what librdkafka finds together goes in one request.
-        for partition, account, value in made:
-            key = account.encode()
+        for partition, alert, value in made:
+            key = alert["account"].encode()
             self._produce(self._topics.stop_payment, value, key=key, partition=partition)
-        self._figures.alerts(alerts)
+        self._figures.alerts([alert for _, alert, _ in made])
 
     def _say(self, partition: int, offset: int, alert: AlertFields) -> None:
         self._raised.say(

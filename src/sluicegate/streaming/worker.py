@@ -367,7 +367,8 @@ class Worker:
         if self._failure is not None:
             return
         started = breathed = time.monotonic()
-        legs, routed = 0, sum(is_routed(message.value()) for message in messages)
+        legs = 0
+        last_routed = next((each for each in reversed(messages) if is_routed(each.value())), None)
         for message in messages:
             if reader is not self._reader:
                 return  # the partitions have gone: their next owner reads this again
@@ -375,13 +376,11 @@ class Worker:
             partition = self.partitions[message.partition() or 0]
             if not self._sets.holds(partition.place.activated):
                 await self._activate(partition)
-            if is_routed(message.value()):
-                routed -= 1
-                if not routed and legs >= BUSY_LEGS:
-                    # The router may wait for this; what follows from it goes into the logs before
-                    # what the router sends next.
-                    self._outgoing.send_arrivals()
-                    self._publishing.within(PROGRESS_SECONDS)
+            if message is last_routed and legs >= BUSY_LEGS:
+                # The router may wait for this; what follows from it goes into the logs before what
+                # the router sends next.
+                self._outgoing.send_arrivals()
+                self._publishing.within(PROGRESS_SECONDS)
             self._outgoing.send_due()
             if time.monotonic() - breathed > BREATH_SECONDS:
                 self._publishing.now()
