@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from sluicegate.memory.accounts import AccountMemory, Records
 from sluicegate.memory.features import FEATURE_INDEX
 from sluicegate.memory.kernel import hash_words
 from sluicegate.memory.row import FLAG_OUTSIDE, LEG
+from sluicegate.memory.step import FOUND_TOGETHER
 from sluicegate.memory.words import ACCOUNT_WORDS, words_text
 
 ACCOUNTS = ["A", "B", "C", "D"]
@@ -97,6 +99,35 @@ def test_whole_transactions_do_what_departures_and_their_arrivals_do(legs: Recor
     np.testing.assert_array_equal(result.payee_scores, payees)
     np.testing.assert_array_equal(result.hit_features, features)
     assert result.hit_sides.tolist() == sides
+
+
+def long_stream(count: int) -> Records:
+    """Departures and cash paid in, among accounts that come again soon, late, or never."""
+    rng = np.random.default_rng(7)
+    accounts = rng.integers(count // 3, size=(count, 2))
+    cash, paid_in = rng.random((2, count)) < 0.4
+    amounts = rng.integers(1, 50_000_00, count).tolist()
+    return records(
+        stream(
+            [
+                (f"P{payer}", None if no_payee else f"P{payee}", bool(no_payee and is_in), 7, minor)
+                for (payer, payee), no_payee, is_in, minor in zip(
+                    accounts, cash, paid_in, amounts, strict=True
+                )
+            ]
+        )
+    )
+
+
+def test_one_large_batch_does_what_many_small_ones_do() -> None:
+    legs = long_stream(5 * FOUND_TOGETHER + 3)
+    parts = [legs[start : start + 5] for start in range(0, len(legs), 5)]
+    for move in (AccountMemory.follow, partial(AccountMemory.step, partition=0, log_offset=0)):
+        whole, split = AccountMemory(2 * len(legs)), AccountMemory(2 * len(legs))
+        at_once = move(whole, legs, scorer())
+        pieces = [move(split, part, scorer()).hit_features for part in parts]
+        np.testing.assert_array_equal(at_once.hit_features, np.concatenate(pieces))
+        assert whole.digest() == split.digest()
 
 
 @given(RECORDS, RECORDS)

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sluicegate.memory import row as layout
+from sluicegate.memory.accounts import AccountMemory
 from sluicegate.memory.population import POPULATION
+from sluicegate.memory.prefetch import CACHE_LINE
 from sluicegate.memory.row import DIRECTIVE, LEG, PROFILE, ROW
 
 if TYPE_CHECKING:
@@ -73,7 +75,9 @@ def test_an_account_takes_at_most_1280_bytes_all_in() -> None:
 
 
 def test_a_row_is_whole_cache_lines() -> None:
-    assert ROW.itemsize % 64 == 0
+    assert ROW.itemsize % CACHE_LINE == 0
+    for capacity in (1, 1_000, 1_000_000):
+        assert AccountMemory(capacity).rows.ctypes.data % CACHE_LINE == 0
 
 
 @pytest.mark.parametrize("dtype", [ROW, LEG, PROFILE, DIRECTIVE, POPULATION])

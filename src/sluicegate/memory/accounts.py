@@ -13,6 +13,7 @@ from sluicegate.memory.directive_table import DirectiveTable, sorted_bytes
 from sluicegate.memory.features import FEATURE_COUNT
 from sluicegate.memory.past_scores import PAST, Singles, follow_accounts
 from sluicegate.memory.population import POPULATION
+from sluicegate.memory.prefetch import CACHE_LINE
 from sluicegate.memory.row import DEPARTURE, FLAG_OUTSIDE, LEG, ROW
 from sluicegate.memory.step import (
     META,
@@ -97,7 +98,7 @@ class AccountMemory:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         try:
-            self._rows: Records = np.zeros(capacity, ROW)
+            self._rows = _on_cache_lines(capacity, ROW)
             self._dirty = np.zeros(capacity, np.uint8)
             self._swept = np.zeros(capacity, np.uint8)
             self.directives = DirectiveTable(capacity)
@@ -367,3 +368,10 @@ class AccountMemory:
     def _count_new(self, accounts: Words) -> int:
         unknown = find_rows(self._rows, self._slots, accounts) < 0
         return len(np.unique(words_bytes(accounts[unknown])))
+
+
+def _on_cache_lines(count: int, dtype: np.dtype[np.void]) -> Records:
+    """Zeros of which the first begins a cache line: of whole lines each, none lies on one more."""
+    octets = np.zeros(count * dtype.itemsize + CACHE_LINE - 1, np.uint8)
+    begin = -octets.ctypes.data % CACHE_LINE
+    return octets[begin : begin + count * dtype.itemsize].view(dtype)

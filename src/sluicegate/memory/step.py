@@ -76,14 +76,18 @@ META: Final = 4
 
 LOOK_AHEAD: Final = 4
 """Legs ahead for which the row is asked for, so that it has come from memory when it is needed."""
+FOUND_TOGETHER: Final = 128
+"""Legs whose rows are found before the first of them is stepped."""
 LEARNS: Final = True
 COUNTS_NOTHING: Final = False
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _fetch_row(rows, row):
+def _fetch_row(rows, dirty, heads, row):
     for byte in range(0, rows.itemsize, CACHE_LINE):
         prefetch(rows, row, byte)
+    prefetch(dirty, row, 0)
+    prefetch(heads, row, 0)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
@@ -124,25 +128,72 @@ def _find_or_add(rows, slots, meta, account):
     return row
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _find_or_add_all(rows, slots, meta, legs, found):
-    """The row of each leg's account.
+@nb.njit(cache=True, nogil=True, _nrt=False)
+def _is_followed(leg):
+    """Whether an arrival follows."""
+    return leg.side == DEPARTURE and leg.flags & FLAG_OUTSIDE == 0
 
-    In three passes, so that slots and rows come from memory while others are looked at: where the
-    search begins, the row it would most likely end with, and whether it is the account's.
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def _ask_for_slot(slots, account):
+    """Where the search for an account begins."""
+    tag = np.int64(fingerprint(account))
+    prefetch(slots, tag & (slots.shape[0] - 1), 0)
+    return tag
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def _ask_for_row(rows, slots, tag):
+    """The row that the search would most likely end with, or -1."""
+    entry = slots[tag & (slots.shape[0] - 1)]
+    if entry >> np.uint64(32) != np.uint64(tag):
+        return -1
+    row = np.int64(entry & np.uint64(0xFFFFFFFF)) - 1
+    prefetch(rows, row, 0)
+    return row
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def _confirm_or_add(rows, slots, meta, account, likely):
+    if likely >= 0 and _is_of(rows[likely], account):
+        return likely
+    return _find_or_add(rows, slots, meta, account)
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def _find_more(rows, slots, meta, legs, begin, found):
+    """The rows of the accounts of some legs from one on; returns the first leg not looked at.
+
+    In three passes, so that slots and rows come from memory while others are looked at.
     """
-    count, mask = legs.shape[0], slots.shape[0] - 1
-    for i in range(count):
-        found[i] = np.int64(fingerprint(legs[i].account))
-        prefetch(slots, found[i] & mask, 0)
-    for i in range(count):
-        entry = slots[found[i] & mask]
-        is_likely = entry >> np.uint64(32) == np.uint64(found[i])
-        found[i] = np.int64(entry & np.uint64(0xFFFFFFFF)) - 1 if is_likely else -1
-        prefetch(rows, max(found[i], 0), 0)
-    for i in range(count):
-        if found[i] < 0 or not _is_of(rows[found[i]], legs[i].account):
-            found[i] = _find_or_add(rows, slots, meta, legs[i].account)
+    end = min(begin + FOUND_TOGETHER, legs.shape[0])
+    for i in range(begin, end):
+        found[i] = _ask_for_slot(slots, legs[i].account)
+    for i in range(begin, end):
+        found[i] = _ask_for_row(rows, slots, found[i])
+    for i in range(begin, end):
+        found[i] = _confirm_or_add(rows, slots, meta, legs[i].account, found[i])
+    return end
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def _find_more_of_both(rows, slots, meta, legs, begin, found):
+    """As `_find_more`, of both accounts; -1 for the one that gets no arrival."""
+    end = min(begin + FOUND_TOGETHER, legs.shape[0])
+    for i in range(begin, end):
+        found[i, 0] = _ask_for_slot(slots, legs[i].account)
+        found[i, 1] = _ask_for_slot(slots, legs[i].counterparty)
+    for i in range(begin, end):
+        found[i, 0] = _ask_for_row(rows, slots, found[i, 0])
+        found[i, 1] = _ask_for_row(rows, slots, found[i, 1])
+    for i in range(begin, end):
+        leg = legs[i]
+        found[i, 0] = _confirm_or_add(rows, slots, meta, leg.account, found[i, 0])
+        if _is_followed(leg):
+            found[i, 1] = _confirm_or_add(rows, slots, meta, leg.counterparty, found[i, 1])
+        else:
+            found[i, 1] = -1
+    return end
 
 
 @nb.njit(nt.int64[::1](_rows, _u8, _accounts_read), cache=True, nogil=True)
@@ -302,10 +353,12 @@ def step_legs(
     sent = 0
     hit = 0
     count = legs.shape[0]
-    _find_or_add_all(rows, slots, meta, legs, found)
+    known = 0
     for i in range(count):
+        if i + LOOK_AHEAD >= known:
+            known = _find_more(rows, slots, meta, legs, known, found)
         if i + LOOK_AHEAD < count:
-            _fetch_row(rows, found[i + LOOK_AHEAD])
+            _fetch_row(rows, dirty, heads, found[i + LOOK_AHEAD])
         leg = legs[i]
         f = hit_features[hit]
         score = _step(
@@ -315,7 +368,7 @@ def step_legs(
         scores[i] = score
         for k in range(shadows.shape[0]):
             shadow_fired[k] += hit_strengths[hit, shadows[k]] < 0
-        if leg.side == DEPARTURE and not leg.flags & FLAG_OUTSIDE:
+        if _is_followed(leg):
             arrival = arrivals[sent]
             _arrival_of(leg, score, f, arrival)
             arrival.position = (log_offset << 16) | i
@@ -347,16 +400,10 @@ def step_transactions(
     """
     hit = 0
     count = legs.shape[0]
+    known = 0
     for i in range(count):
-        leg = legs[i]
-        found[i, 0] = _find_or_add(rows, slots, meta, leg.account)
-        follows = leg.side == DEPARTURE and not leg.flags & FLAG_OUTSIDE
-        found[i, 1] = _find_or_add(rows, slots, meta, leg.counterparty) if follows else -1
-    for i in range(count):
-        if i + LOOK_AHEAD < count:
-            _fetch_row(rows, found[i + LOOK_AHEAD, 0])
-            if found[i + LOOK_AHEAD, 1] >= 0:
-                _fetch_row(rows, found[i + LOOK_AHEAD, 1])
+        if i + LOOK_AHEAD >= known:
+            known = _find_more_of_both(rows, slots, meta, legs, known, found)
         leg = legs[i]
         payer_scores[i] = np.nan
         payee_scores[i] = np.nan
@@ -364,7 +411,10 @@ def step_transactions(
         while side != 0:
             first = side == leg.side
             current = leg if first else follow[0]
-            at = found[i, 0 if first else 1]
+            which = 0 if first else 1
+            at = found[i, which]
+            if i + LOOK_AHEAD < count and found[i + LOOK_AHEAD, which] >= 0:
+                _fetch_row(rows, dirty, heads, found[i + LOOK_AHEAD, which])
             f = hit_features[hit]
             score = _step(
                 rows, dirty, meta, heads, nexts, directives, population, at, current,

@@ -5,9 +5,8 @@ has a row, and each transaction is of two drawn at random, so that hardly any ro
 By workers the whole pipeline passes a backlog.
 """
 
-import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -30,9 +29,13 @@ WORKERS: Final = (1, 2, 3)
 WORKERS_PARTITIONS: Final = 4
 """Of the pipeline by workers, instead of the default: each worker holds at least one."""
 PATTERNS_ACCOUNTS: Final = 100_000
-MEASURED: Final = 60_000
 BATCH: Final = 6_000
-RUNS: Final = 3
+WARMING: Final = 2
+"""Batches before each measurement: few accounts are in the caches again after them."""
+MEASURED: Final = 10
+"""Batches of a measurement."""
+RUNS: Final = 9
+WORKERS_RUNS: Final = 3
 ROOM: Final = 1.15
 """Memory that must be free, in rows of the accounts asked for."""
 START_MS: Final = 1_750_000_000_000
@@ -61,33 +64,36 @@ class Point:
 def by_accounts(scoring: Scoring, told: Callable[[str], None]) -> tuple[list[Point], float]:
     """Microseconds a transaction by accounts held, and bytes an account at the largest.
 
-    A number of accounts for which there is no memory is left out, and `told`.
+    All numbers of accounts are held at once and measured in turn, since a machine's pace changes
+    within minutes. One for which there is no memory is left out, and `told`.
     """
-    points, bytes_each = [], 0.0
+    memories, bytes_each = {}, 0.0
     for accounts in ACCOUNTS:
         if psutil.virtual_memory().available < ROOM * accounts * ROW.itemsize:
             told(f"{accounts:,} accounts: not enough free memory here")
             continue
         before = psutil.Process().memory_info().rss
-        memory = AccountMemory(accounts)
-        _fill(memory, scoring.scorer, accounts)
+        memories[accounts] = _filled(scoring.scorer, accounts)
         bytes_each = (psutil.Process().memory_info().rss - before) / accounts
-        points.append(Point(accounts, _costs_us(memory, scoring.scorer, accounts)))
-        told(f"{accounts:,} accounts: {points[-1].middle:.2f} us, {bytes_each:,.0f} bytes each")
-        del memory
-        gc.collect()
+        told(f"{accounts:,} accounts: {bytes_each:,.0f} bytes each")
+    points = _in_turn({accounts: (memory, scoring.scorer) for accounts, memory in memories.items()})
+    for point in points:
+        told(f"{point.at:,} accounts: {point.middle:.2f} us")
     return points, bytes_each
 
 
 def by_patterns(settings: Settings, told: Callable[[str], None]) -> list[Point]:
-    """Microseconds a transaction by patterns: none, ten, all."""
-    scoring, points = scoring_of(settings), []
-    for count in (0, 10, len(scoring.pattern_set.patterns)):
-        scorer = with_patterns(scoring, count, settings).scorer
-        memory = AccountMemory(PATTERNS_ACCOUNTS)
-        _fill(memory, scorer, PATTERNS_ACCOUNTS)
-        points.append(Point(count, _costs_us(memory, scorer, PATTERNS_ACCOUNTS)))
-        told(f"{count} patterns: {points[-1].middle:.2f} us")
+    """Microseconds a transaction by patterns: none, ten, all; measured in turn."""
+    scoring = scoring_of(settings)
+    scorers = {
+        count: with_patterns(scoring, count, settings).scorer
+        for count in (0, 10, len(scoring.pattern_set.patterns))
+    }
+    points = _in_turn(
+        {count: (_filled(each, PATTERNS_ACCOUNTS), each) for count, each in scorers.items()}
+    )
+    for point in points:
+        told(f"{point.at} patterns: {point.middle:.2f} us")
     return points
 
 
@@ -96,34 +102,42 @@ def by_workers(bench: Bench, transactions: int, told: Callable[[str], None]) -> 
     bench, points = bench.in_partitions(WORKERS_PARTITIONS), []
     for workers in WORKERS:
         runs = [
-            bench.catch_up(f"workers{workers}-{run}-", transactions, workers) for run in range(RUNS)
+            bench.catch_up(f"workers{workers}-{run}-", transactions, workers)
+            for run in range(WORKERS_RUNS)
         ]
         points.append(Point(workers, [transactions / run.seconds for run in runs]))
         told(f"{workers} workers: {points[-1].middle:,.0f} a second")
     return points
 
 
-def _fill(memory: AccountMemory, scorer: Scorer, accounts: int) -> None:
-    """Every account pays the next one, so that all have their row and their pages."""
+def _filled(scorer: Scorer, accounts: int) -> AccountMemory:
+    """Every account has paid the next one, so that all have their row and their pages."""
+    memory = AccountMemory(accounts)
     for start in range(0, accounts, BATCH):
         payers = np.arange(start, min(start + BATCH, accounts))
         memory.follow(_legs(payers, (payers + 1) % accounts, start), scorer)
+    return memory
 
 
-def _costs_us(memory: AccountMemory, scorer: Scorer, accounts: int) -> list[float]:
-    rng = np.random.default_rng(accounts)
-    done, costs = accounts, []
+def _in_turn(measured: Mapping[int, tuple[AccountMemory, Scorer]]) -> list[Point]:
+    """A point for each memory: its runs alternate with those of the others."""
+    rng = np.random.default_rng(1)
+    done = max(len(memory) for memory, _ in measured.values())
+    costs: dict[int, list[float]] = {at: [] for at in measured}
     for _ in range(RUNS):
-        spent = 0.0
-        for _ in range(0, MEASURED, BATCH):
-            payers, steps = rng.integers(accounts, size=BATCH), rng.integers(1, accounts, BATCH)
-            legs = _legs(payers, (payers + steps) % accounts, done)
-            done += BATCH
-            started = time.process_time()
-            memory.follow(legs, scorer)
-            spent += time.process_time() - started
-        costs.append(round(spent / MEASURED * 1e6, 3))
-    return costs
+        for at, (memory, scorer) in measured.items():
+            spent = 0.0
+            for batch in range(WARMING + MEASURED):
+                payers, steps = rng.integers(len(memory), size=(2, BATCH))
+                payees = (payers + 1 + steps % (len(memory) - 1)) % len(memory)
+                legs = _legs(payers, payees, done)
+                done += BATCH
+                started = time.process_time()
+                memory.follow(legs, scorer)
+                if batch >= WARMING:
+                    spent += time.process_time() - started
+            costs[at].append(round(spent / (MEASURED * BATCH) * 1e6, 3))
+    return [Point(at, values) for at, values in costs.items()]
 
 
 def _legs(payers: Numbers, payees: Numbers, first: int) -> Records:
