@@ -116,8 +116,11 @@ class Repeats:
         self._reach = reach
         self._half = max(1, reach)
         slots = 1 << (2 * self._half).bit_length()
-        self._young = np.zeros(slots, _ENTRY)
-        self._old = np.zeros(slots, _ENTRY)
+        self._young = np.empty(slots, _ENTRY)
+        self._old = np.empty(slots, _ENTRY)
+        # both now: the first writing of so much memory would hold the stream for 50 ms
+        _empty(self._young)
+        _empty(self._old)
         self._filled = 0
 
     def judge(
@@ -135,6 +138,11 @@ class Repeats:
             done += taken
             if self._filled >= self._half:
                 self._young, self._old = self._old, self._young
-                self._young[:] = 0
+                _empty(self._young)
                 self._filled = 0
         return verdicts
+
+
+def _empty(table: npt.NDArray[np.void]) -> None:
+    """Frees all places; numpy sets bytes ten times as fast as entries."""
+    table.view(np.uint8).fill(0)
