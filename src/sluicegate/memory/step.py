@@ -199,9 +199,17 @@ def _find_more_of_both(rows, slots, meta, legs, begin, found):
 @nb.njit(nt.int64[::1](_rows, _u8, _accounts_read), cache=True, nogil=True)
 def find_rows(rows, slots, accounts):
     """The row of each account (words of shape `[n, 5]`), negative where it has none."""
-    found = np.empty(accounts.shape[0], np.int64)
-    for i in range(accounts.shape[0]):
-        found[i] = _find(rows, slots, accounts[i])
+    count = accounts.shape[0]
+    found = np.empty(count, np.int64)
+    for begin in range(0, count, FOUND_TOGETHER):
+        end = min(begin + FOUND_TOGETHER, count)
+        for i in range(begin, end):
+            found[i] = _ask_for_slot(slots, accounts[i])
+        for i in range(begin, end):
+            found[i] = _ask_for_row(rows, slots, found[i])
+        for i in range(begin, end):
+            if found[i] < 0 or not _is_of(rows[found[i]], accounts[i]):
+                found[i] = _find(rows, slots, accounts[i])
     return found
 
 
