@@ -25,7 +25,7 @@ from sluicegate.streaming import checkpoint, upkeep
 from sluicegate.streaming.checkpoint import Place, chunks, claim
 from sluicegate.streaming.figures import WorkerFigures
 from sluicegate.streaming.outgoing import Outgoing
-from sluicegate.streaming.upkeep import Sweep, Upkeep
+from sluicegate.streaming.upkeep import Sweep, Upkeep, copy_slice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -192,7 +192,8 @@ class Desk:
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A worker's upkeep that copies two rows at a time."""
-    monkeypatch.setattr(upkeep, "SLICE_ROWS", 2)
+    monkeypatch.setattr(upkeep, "SLICE_PIECES", 1)
+    monkeypatch.setattr(upkeep, "PIECE_ROWS", 2)
     monkeypatch.setattr(upkeep, "REST_SECONDS", 0.0)
     changelog, metrics, config = Kept(), Metrics(Part.WORKER), Settings()
     store, (partition,) = owned(changelog, 0)
@@ -219,6 +220,18 @@ def move_nine(at: Desk) -> None:
 
 def held(at: Desk) -> tuple[str, int]:
     return at.partition.memory.digest(), at.partition.place.applied
+
+
+@pytest.mark.parametrize(("seconds", "slices"), [(0.0, 5), (60.0, 2)])
+def test_a_slice_ends_with_its_pieces_or_its_time(
+    at: Desk, monkeypatch: pytest.MonkeyPatch, seconds: float, slices: int
+) -> None:
+    monkeypatch.setattr(upkeep, "SLICE_PIECES", 3)
+    monkeypatch.setattr(upkeep, "SLICE_SECONDS", seconds)
+    move_nine(at)
+    memory = at.partition.memory
+    memory.take_dirty(9)
+    assert [copy_slice(memory) for _ in range(slices)] == [*[False] * (slices - 1), True]
 
 
 def test_messages_are_applied_between_slices_and_the_checkpoint_is_of_before_them(

@@ -17,7 +17,7 @@ from sluicegate.operations.bench_runs import ACCOUNTS, Json, follow_stream
 from sluicegate.operations.readings import Readings, quantile
 from sluicegate.settings import Settings
 from sluicegate.streaming.checkpoint import Place, chunks, new_owner
-from sluicegate.streaming.upkeep import SLICE_ROWS
+from sluicegate.streaming.upkeep import copy_slice
 
 ROWS: Final = 250_000
 """300 MB, all of which have changed."""
@@ -57,7 +57,7 @@ def pauses_ms(settings: Settings) -> Json:
         while not is_whole:
             if len(pieces) % SLICES_A_BATCH == 0:
                 next(stream)
-            is_whole = _timed(lambda: memory.copy_taken(SLICE_ROWS), pieces)
+            is_whole = _timed(lambda: copy_slice(memory), pieces)
         for _ in taken:  # as a thread of the worker does: each part is let go when it was written
             pass
     p50, p99, most = np.percentile(pieces, [50, 99, 100]).round(2).tolist()

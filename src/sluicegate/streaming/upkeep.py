@@ -22,8 +22,11 @@ FASTEST: Final = 15
 """So many times as fast as configured a sweep is at most, however much is written."""
 WATCH_SECONDS: Final = 5.0
 """How often the changelogs are looked at for claims of others."""
-SLICE_ROWS: Final = 2_700
-"""Rows copied at once while the stream waits: some 2 ms."""
+SLICE_PIECES: Final = 9
+PIECE_ROWS: Final = 300
+"""Rows copied at once while the stream waits are so many pieces, or fewer in `SLICE_SECONDS`."""
+SLICE_SECONDS: Final = 0.002
+"""Into memory used before all pieces take half of it, into new memory ten times as long."""
 REST_SECONDS: Final = 0.005
 """What the stream has to itself between two slices, at least."""
 
@@ -69,6 +72,17 @@ class _Kept:
     """Applied since the last checkpoint."""
     sweep: Sweep | None = None
     writing: asyncio.Task[None] | None = None
+
+
+def copy_slice(memory: AccountMemory) -> bool:
+    """Copies some of what was taken, as `AccountMemory.copy_taken`; whether all is copied."""
+    until = time.monotonic() + SLICE_SECONDS
+    for _ in range(SLICE_PIECES):
+        if memory.copy_taken(PIECE_ROWS):
+            return True
+        if time.monotonic() > until:
+            break
+    return False
 
 
 class Upkeep:
@@ -204,7 +218,7 @@ class Upkeep:
         while not is_whole:
             async with self._copying:
                 began = time.monotonic()
-                is_whole = memory.copy_taken(SLICE_ROWS)
+                is_whole = copy_slice(memory)
                 self._figures.checkpoint_paused(time.monotonic() - began)
                 await asyncio.sleep(self._rest_seconds)
 
