@@ -361,10 +361,10 @@ def step_legs(
     sent = 0
     hit = 0
     count = legs.shape[0]
-    known = 0
+    found_until = 0
     for i in range(count):
-        if i + LOOK_AHEAD >= known:
-            known = _find_more(rows, slots, meta, legs, known, found)
+        if i + LOOK_AHEAD >= found_until:
+            found_until = _find_more(rows, slots, meta, legs, found_until, found)
         if i + LOOK_AHEAD < count:
             _fetch_row(rows, dirty, heads, found[i + LOOK_AHEAD])
         leg = legs[i]
@@ -408,10 +408,10 @@ def step_transactions(
     """
     hit = 0
     count = legs.shape[0]
-    known = 0
+    found_until = 0
     for i in range(count):
-        if i + LOOK_AHEAD >= known:
-            known = _find_more_of_both(rows, slots, meta, legs, known, found)
+        if i + LOOK_AHEAD >= found_until:
+            found_until = _find_more_of_both(rows, slots, meta, legs, found_until, found)
         leg = legs[i]
         payer_scores[i] = np.nan
         payee_scores[i] = np.nan

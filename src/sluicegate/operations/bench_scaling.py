@@ -128,9 +128,9 @@ def _in_turn(measured: Mapping[int, tuple[AccountMemory, Scorer]]) -> list[Point
         for at, (memory, scorer) in measured.items():
             spent = 0.0
             for batch in range(WARMING + MEASURED):
-                payers, steps = rng.integers(len(memory), size=(2, BATCH))
-                payees = (payers + 1 + steps % (len(memory) - 1)) % len(memory)
-                legs = _legs(payers, payees, done)
+                accounts = len(memory)
+                payers, steps = rng.integers(accounts, size=BATCH), rng.integers(1, accounts, BATCH)
+                legs = _legs(payers, (payers + steps) % accounts, done)
                 done += BATCH
                 started = time.process_time()
                 memory.follow(legs, scorer)
