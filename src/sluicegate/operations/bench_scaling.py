@@ -174,6 +174,8 @@ def plot(points: Sequence[Point], *, x: str, y: str, logarithmic: bool, file: Pa
     axes.errorbar([point.at for point in points], middle, yerr=spread, marker="o", capsize=4)
     if logarithmic:
         axes.set_xscale("log")
+    else:
+        axes.set_xticks([point.at for point in points])
     axes.set_ylim(bottom=0)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
