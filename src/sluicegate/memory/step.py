@@ -116,16 +116,20 @@ def _find(rows, slots, account):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _find_or_add(rows, slots, meta, account):
-    row = _find(rows, slots, account)
-    if row >= 0:
-        return row
-    row, at = meta[0], -1 - row
+def _add(rows, slots, meta, account, missed):
+    """The new row of an account, which `_find` `missed`."""
+    row, at = meta[0], -1 - missed
     slots[at] = np.uint64(fingerprint(account)) << np.uint64(32) | np.uint64(row + 1)
     meta[0] = row + 1
     for w in range(account.shape[0]):
         rows[row].account[w] = account[w]
     return row
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def _find_or_add(rows, slots, meta, account):
+    row = _find(rows, slots, account)
+    return row if row >= 0 else _add(rows, slots, meta, account, row)
 
 
 @nb.njit(cache=True, nogil=True, _nrt=False)
@@ -154,10 +158,16 @@ def _ask_for_row(rows, slots, tag):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def _confirm(rows, slots, account, likely):
+    """As `_find`, where the search would most likely end with this row."""
+    is_his = likely >= 0 and _is_of(rows[likely], account)
+    return likely if is_his else _find(rows, slots, account)
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _confirm_or_add(rows, slots, meta, account, likely):
-    if likely >= 0 and _is_of(rows[likely], account):
-        return likely
-    return _find_or_add(rows, slots, meta, account)
+    row = _confirm(rows, slots, account, likely)
+    return row if row >= 0 else _add(rows, slots, meta, account, row)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
@@ -208,8 +218,7 @@ def find_rows(rows, slots, accounts):
         for i in range(begin, end):
             found[i] = _ask_for_row(rows, slots, found[i])
         for i in range(begin, end):
-            if found[i] < 0 or not _is_of(rows[found[i]], accounts[i]):
-                found[i] = _find(rows, slots, accounts[i])
+            found[i] = _confirm(rows, slots, accounts[i], found[i])
     return found
 
 

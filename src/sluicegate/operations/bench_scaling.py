@@ -6,8 +6,9 @@ By workers the whole pipeline passes a backlog.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -76,25 +77,19 @@ def by_accounts(scoring: Scoring, told: Callable[[str], None]) -> tuple[list[Poi
         memories[accounts] = _filled(scoring.scorer, accounts)
         bytes_each = (psutil.Process().memory_info().rss - before) / accounts
         told(f"{accounts:,} accounts: {bytes_each:,.0f} bytes each")
-    points = _in_turn({accounts: (memory, scoring.scorer) for accounts, memory in memories.items()})
-    for point in points:
-        told(f"{point.at:,} accounts: {point.middle:.2f} us")
-    return points, bytes_each
+    measured = {accounts: (memory, scoring.scorer) for accounts, memory in memories.items()}
+    return _in_turn(measured, "accounts", told), bytes_each
 
 
 def by_patterns(settings: Settings, told: Callable[[str], None]) -> list[Point]:
     """Microseconds a transaction by patterns: none, ten, all; measured in turn."""
     scoring = scoring_of(settings)
     scorers = {
-        count: with_patterns(scoring, count, settings).scorer
-        for count in (0, 10, len(scoring.pattern_set.patterns))
+        most: with_patterns(scoring, most, settings).scorer
+        for most in (0, 10, len(scoring.pattern_set.patterns))
     }
-    points = _in_turn(
-        {count: (_filled(each, PATTERNS_ACCOUNTS), each) for count, each in scorers.items()}
-    )
-    for point in points:
-        told(f"{point.at} patterns: {point.middle:.2f} us")
-    return points
+    measured = {n: (_filled(scorer, PATTERNS_ACCOUNTS), scorer) for n, scorer in scorers.items()}
+    return _in_turn(measured, "patterns", told)
 
 
 def by_workers(bench: Bench, transactions: int, told: Callable[[str], None]) -> list[Point]:
@@ -119,32 +114,41 @@ def _filled(scorer: Scorer, accounts: int) -> AccountMemory:
     return memory
 
 
-def _in_turn(measured: Mapping[int, tuple[AccountMemory, Scorer]]) -> list[Point]:
+def _in_turn(
+    measured: Mapping[int, tuple[AccountMemory, Scorer]], what: str, told: Callable[[str], None]
+) -> list[Point]:
     """A point for each memory: its runs alternate with those of the others."""
     rng = np.random.default_rng(1)
-    done = max(len(memory) for memory, _ in measured.values())
+    numbers = count(max(len(memory) for memory, _ in measured.values()), BATCH)
     costs: dict[int, list[float]] = {at: [] for at in measured}
     for _ in range(RUNS):
         for at, (memory, scorer) in measured.items():
-            spent = 0.0
-            for batch in range(WARMING + MEASURED):
-                accounts = len(memory)
-                payers, steps = rng.integers(accounts, size=BATCH), rng.integers(1, accounts, BATCH)
-                legs = _legs(payers, (payers + steps) % accounts, done)
-                done += BATCH
-                started = time.process_time()
-                memory.follow(legs, scorer)
-                if batch >= WARMING:
-                    spent += time.process_time() - started
-            costs[at].append(round(spent / (MEASURED * BATCH) * 1e6, 3))
-    return [Point(at, values) for at, values in costs.items()]
+            costs[at].append(_cost_us(memory, scorer, rng, numbers))
+    points = [Point(at, values) for at, values in costs.items()]
+    for point in points:
+        told(f"{point.at:,} {what}: {point.middle:.2f} us")
+    return points
+
+
+def _cost_us(
+    memory: AccountMemory, scorer: Scorer, rng: np.random.Generator, numbers: Iterator[int]
+) -> float:
+    """Of one run; each batch begins with the next of the `numbers` of transactions."""
+    accounts, spent = len(memory), 0.0
+    for batch in range(WARMING + MEASURED):
+        payers, steps = rng.integers(accounts, size=BATCH), rng.integers(1, accounts, BATCH)
+        legs = _legs(payers, (payers + steps) % accounts, next(numbers))
+        started = time.process_time()
+        memory.follow(legs, scorer)
+        if batch >= WARMING:
+            spent += time.process_time() - started
+    return round(spent / (MEASURED * BATCH) * 1e6, 3)
 
 
 def _legs(payers: Numbers, payees: Numbers, first: int) -> Records:
     """Departures of 10.00 to 999.99, one a millisecond."""
-    count = len(payers)
-    legs: Records = np.zeros(count, LEG)
-    number = np.arange(first, first + count)
+    legs: Records = np.zeros(len(payers), LEG)
+    number = np.arange(first, first + len(payers))
     legs["account"], legs["counterparty"] = _names(payers, 5), _names(payees, 5)
     legs["transaction"] = _names(number, 8)
     legs["position"] = number
